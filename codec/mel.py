@@ -1,0 +1,63 @@
+"""The causal log-mel spectrogram: what the speech models hear."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class LogMel(nn.Module):
+    """Log-mel of 16 kHz sound without look-ahead: frame t hears the 25 ms that end with its own 10 ms hop.
+
+    Plain torch with the state passed in and out, so that any cutting of the sound gives the same frames. The result is
+    shifted and scaled by two constants, so that ordinary speech lies about within [-2, 2].
+    """
+
+    def __init__(
+        self,
+        sample_rate: int = 16_000,
+        n_mels: int = 80,
+        hop_length: int = 160,
+        window_length: int = 400,
+        n_fft: int = 512,
+        f_min: float = 40.0,
+        f_max: float = 7_800.0,
+    ):
+        super().__init__()
+        self.hop_length, self.window_length, self.n_fft = hop_length, window_length, n_fft
+        self.memory = window_length - hop_length  # samples that a chunk needs from the past
+        window = torch.hann_window(window_length, periodic=True)
+        self.register_buffer("window", window / window.sum(), persistent=False)
+        filters = mel_filters(sample_rate, n_fft, n_mels, f_min, f_max)
+        self.register_buffer("filters", filters, persistent=False)
+
+    def forward(self, samples: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The next samples of a stream to log-mel frames.
+
+        samples: (B, S) float in [-1, 1], S a multiple of hop_length. state: what the last call returned; None starts a
+        stream in silence. Returns (B, S / hop_length, n_mels) and the next state (B, memory).
+        """
+        if state is None:
+            state = samples.new_zeros(samples.shape[0], self.memory)
+        samples = torch.cat([state, samples], dim=1)
+        frames = samples.unfold(1, self.window_length, self.hop_length) * self.window  # (B, T, window)
+        spectrum = torch.fft.rfft(frames, self.n_fft)  # (B, T, n_fft / 2 + 1)
+        power = spectrum.real.square() + spectrum.imag.square()
+        log_mel = (power @ self.filters + 1e-8).log()
+        return (log_mel + 12.0) / 3.0, samples[:, samples.shape[1] - self.memory :]
+
+
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int, f_min: float, f_max: float) -> Tensor:
+    """Triangular filters (n_fft / 2 + 1, n_mels), evenly spaced on the mel scale 2595 log10(1 + f / 700), peak 1."""
+
+    def to_mel(f: float) -> float:
+        return 2595.0 * math.log10(1.0 + f / 700.0)
+
+    mels = torch.linspace(to_mel(f_min), to_mel(f_max), n_mels + 2, dtype=torch.float64)
+    edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    # The narrowest filters would fall between two bins of the transform: none is narrower than a bin on either side.
+    width = sample_rate / n_fft
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    low, high = torch.minimum(low, centre - width), torch.maximum(high, centre + width)
+    f = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
+    return torch.minimum((f - low) / (centre - low), (high - f) / (high - centre)).clamp(min=0).float()

@@ -1,0 +1,172 @@
+"""The `mien` command: each verb parses, calls one function, prints."""
+
+import functools
+import importlib
+import json as jsonlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+OUT = "mien.mp4"
+
+
+def one_sentence(command: Callable) -> Callable:
+    """A user's mistake ends in one sentence and exit code 2, Ctrl-C in exit code 130; only our own faults show a trace."""
+
+    @functools.wraps(command)
+    def run(*args, **kwargs):
+        try:
+            return command(*args, **kwargs)
+        except (ValueError, OSError, ModuleNotFoundError) as error:
+            typer.echo(f"mien: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("mien: stopped", err=True)
+            raise typer.Exit(130) from None
+
+    return run
+
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="A picture, a voice, a feeling: a portrait that speaks.")
+
+Device = Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")]
+TrackerName = Annotated[str, typer.Option(help="Who finds faces: mediapipe or face-alignment.")]
+TrackerModel = Annotated[Path | None, typer.Option(help="The tracker's weights, if they are not where it looks.")]
+
+
+@app.command()
+@one_sentence
+def animate(
+    image: Annotated[Path | None, typer.Argument(help="Picture with a face; the shipped astronaut if left out.")] = None,
+    audio: Annotated[Path | None, typer.Argument(help="Voice: any sound or film; the shipped welcome if left out.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Film to write: .mp4, .mov, .mkv or .webm.")] = Path(OUT),
+    emotion: Annotated[str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4' or '0:calm 2.5:furious'.")] = None,
+    intensity: Annotated[float, typer.Option(help="Strength of the emotion, 0 to 1.5.")] = 1.0,
+    driving: Annotated[Path | None, typer.Option(help="Film or .npz take to follow instead of a voice.")] = None,
+    style: Annotated[Path | None, typer.Option(help="Clip of at least 3 s whose manner is taken over.")] = None,
+    gaze: Annotated[str, typer.Option(help="human (wanders) or camera (holds).")] = "human",
+    head: Annotated[float, typer.Option(help="Gain on head motion, 0 to 2.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same film.")] = 0,
+    size: Annotated[int | None, typer.Option(help="Longer side of the film, pixels; the picture's own if left out.")] = None,
+    face: Annotated[int | None, typer.Option(help="Which face of several, 0 the largest.")] = None,
+    landmarks: Annotated[Path | None, typer.Option(help="JSON with 478 landmarks, instead of tracking.")] = None,
+    motion: Annotated[Path | None, typer.Option(help="Also write the motion: .npz, .csv (Live Link Face) or .json.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write what can be measured (.json, contact sheet beside it).")] = None,
+    tracker: TrackerName = "mediapipe",
+    tracker_model: TrackerModel = None,
+    model: Annotated[str, typer.Option(help="Animator: name of a checkpoint or a file.")] = "animator-nano",
+    device: Device = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one object: settings, timings by stage, RTF.")] = False,
+) -> None:
+    """Make a picture talk. Without arguments: the shipped astronaut says welcome, into mien.mp4."""
+    from mien import front
+
+    if image is None:
+        image, landmarks = front.ASSETS / "astronaut.jpg", landmarks or front.ASSETS / "astronaut.json"
+    if audio is None and driving is None:
+        audio = front.ASSETS / "welcome.ogg"
+    for extra in (out, motion, report):
+        if extra is not None and not extra.absolute().parent.is_dir():
+            raise ValueError(f"The folder of {extra} does not exist: make it first.")
+    video = front.animate(
+        image, audio, emotion, intensity=intensity, driving=driving, style=style, gaze=gaze, head=head, seed=seed,
+        size=size, face=face, landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model, device=device,
+    )  # fmt: skip
+    with progress_bar(quiet=json) as progress:
+        video.save(out, progress)
+    if motion is not None:
+        video.motion.save(motion)
+    if report is not None:
+        from mien.portrait.evaluation import write_report
+
+        write_report(video, report)
+    facts = video.facts()
+    if json:
+        typer.echo(jsonlib.dumps({"out": str(out), **facts}))
+    else:
+        width, height = facts["size"]
+        typer.echo(f"{out}: {facts['duration_s']:.1f} s, {width} x {height}, made in {facts['rtf']:.2f} of real time")
+
+
+@app.command()
+@one_sentence
+def track(
+    film: Annotated[Path, typer.Argument(help="Film of one face.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Track (.npz) to write; .csv or .json write ARKit-52 motion.")],
+    tracker: TrackerName = "mediapipe",
+    tracker_model: TrackerModel = None,
+) -> None:
+    """Track a film: landmarks, blendshapes and head pose as .npz, or its motion as .csv (Live Link Face) or .json."""
+    from mien.media import probe, read_frames
+    from mien.portrait.motion import load_space
+    from mien.portrait.tracking import load_tracker
+
+    if out.suffix.lower() not in (".npz", ".csv", ".json"):
+        raise ValueError(f"A track cannot be written as '{out.suffix}': use .npz, .csv or .json.")
+    total = round(probe(film).duration_s * 25)
+    with progress_bar() as progress:
+
+        def counted():
+            for done, frame in enumerate(read_frames(film), 1):
+                yield frame
+                progress(done, max(total, done))
+
+        found = load_tracker(tracker, tracker_model).follow(counted())
+    if out.suffix.lower() == ".npz":
+        found.save(out)
+    else:
+        load_space().encode(found).save(out)
+    typer.echo(f"{out}: {len(found)} frames, a face in {found.tracked.mean():.0%} of them")
+
+
+@app.command()
+@one_sentence
+def models(json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False) -> None:
+    """List the weights that came with mien: size, licence, figures."""
+    from dataclasses import asdict
+
+    from mien import checkpoints
+
+    entries = checkpoints.index()
+    if json:
+        typer.echo(jsonlib.dumps([asdict(entry) for entry in entries]))
+        return
+    for entry in entries:
+        figures = ", ".join(f"{name} {value}" for name, value in entry.figures.items())
+        typer.echo(f"{entry.name:16} {entry.bytes / 1e6:6.2f} MB  {entry.licence}\n{'':16} {figures}")
+
+
+@app.command()
+@one_sentence
+def demo(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.")] = 7860,
+    device: Device = "auto",
+) -> None:
+    """Open the app in a browser: picture, voice and feeling to film."""
+    from mien.demo import launch
+
+    launch(host, port, device)
+
+
+@contextmanager
+def progress_bar(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal's error stream; yields a function of (done, total)."""
+    if quiet:
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, TimeRemainingColumn
+
+    with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("drawing")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def main() -> None:
+    """Entry point of the `mien` command: mounts the rooms' own verbs, then runs."""
+    app.add_typer(importlib.import_module("mien.portrait.cli").app, name="portrait")
+    app()

@@ -1,0 +1,290 @@
+"""The front door: a picture, a voice and a feeling in, a film out."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.emotion import Emotion
+from mien.media import FRAME_RATE, Sound, load_image, load_sound, read_frames, write_film
+from mien.portrait.geometry import N_POINTS
+from mien.portrait.guarantees import Gaze
+from mien.portrait.motion import Motion, load_space
+from mien.portrait.tracking import Face, Tracker, load_tracker
+
+ASSETS = Path(__file__).parent / "assets"
+LEAST_FACE_PX = 40
+FILMS = {".mp4", ".mov", ".mkv", ".webm", ".avi"}
+Progress = Callable[[int, int], None]
+
+
+def animate(
+    image: Any,
+    audio: Any = None,
+    emotion: Any = None,
+    *,
+    intensity: float = 1.0,
+    driving: Any = None,
+    style: Any = None,
+    gaze: Gaze = "human",
+    head: float = 1.0,
+    seed: int = 0,
+    size: int | None = None,
+    face: int | None = None,
+    landmarks: str | Path | Face | None = None,
+    tracker: str = "mediapipe",
+    tracker_model: str | Path | None = None,
+    model: str = "animator-nano",
+    device: str = "auto",
+) -> "Video":
+    """Make a picture talk (audio), or move as a film moves (driving).
+
+    image: path, bytes, PIL, numpy (H, W, 3) or torch picture with a face. audio: path to sound or film, bytes,
+    (samples, rate) or `Sound`. emotion, intensity: see `Emotion.read`; None is neutral. driving: film, .npz take or
+    `Motion`; exactly one of audio and driving leads, but a driving film's sound is kept if audio is None, and an audio
+    beside a driving take is its sound. style: a clip of at least 3 s whose manner is taken over. gaze: "human" wanders,
+    "camera" holds. head: gain on head motion, 0 … 2. seed: same seed, same frames. size: longer side of the result,
+    pixels; None keeps the picture's. face, landmarks, tracker, model, device: see `Animator`.
+    Returns a `Video`; nothing is drawn until it is saved or iterated. Raises ValueError or FileNotFoundError, one sentence.
+    """
+    if audio is None and driving is None:
+        raise ValueError("Nothing leads the portrait: give audio=, a voice, or driving=, a film or take to follow.")
+    animator = Animator(
+        image, size=size, face=face, landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model, device=device
+    )
+    if driving is not None:
+        return animator.follow(driving, audio=audio, head=head)
+    return animator.speak_along(audio, emotion, intensity=intensity, style=style, gaze=gaze, head=head, seed=seed)
+
+
+class Animator:
+    """A prepared portrait, ready for any number of takes.
+
+    image, size: as in `animate`. face: which face, 0 the largest; None takes the largest. landmarks: a `Face` or its JSON
+    instead of tracking. tracker, tracker_model: see `load_tracker`. model: an animator checkpoint. device: auto, cpu, …
+    """
+
+    def __init__(
+        self,
+        image: Any,
+        *,
+        size: int | None = None,
+        face: int | None = None,
+        landmarks: str | Path | Face | None = None,
+        tracker: str = "mediapipe",
+        tracker_model: str | Path | None = None,
+        model: str = "animator-nano",
+        device: str = "auto",
+    ):
+        from mien.portrait.warp import Portrait
+
+        started = time.perf_counter()
+        self.model_name, self.device, self._performer = model, device, None
+        self._tracker = lambda: load_tracker(tracker, tracker_model)
+        picture = load_image(image)
+        found = _given_face(landmarks) if landmarks is not None else _choose_face(self._tracker(), picture, face)
+        picture, self.face = _sized(picture, found, size)
+        _check_face(self.face, picture)
+        tracked = time.perf_counter()
+        space = load_space()
+        self.portrait = Portrait(picture, self.face.landmarks, space.template, space.rest_offset(self.face))
+        self.timings = {"track_s": tracked - started, "prepare_s": time.perf_counter() - tracked}
+        self.size = (picture.shape[1], picture.shape[0])
+
+    @property
+    def performer(self):
+        """The network, loaded when it is first needed."""
+        if self._performer is None:
+            from mien.layers.device import pick_device
+            from mien.portrait.performer import Performer
+
+            started = time.perf_counter()
+            self._performer = Performer(self.model_name, pick_device(self.device))  # pyright: ignore[reportArgumentType]
+            self.timings["load_s"] = time.perf_counter() - started
+        return self._performer
+
+    def speak_along(
+        self,
+        audio: Any,
+        emotion: Any = None,
+        *,
+        intensity: float = 1.0,
+        style: Any = None,
+        gaze: Gaze = "human",
+        head: float = 1.0,
+        seed: int = 0,
+    ) -> "Video":
+        """A take led by a voice; arguments as in `animate`."""
+        if gaze not in ("human", "camera"):
+            raise ValueError(f"Unknown gaze '{gaze}': choose human or camera.")
+        if not 0 <= head <= 2:
+            raise ValueError(f"head {head:g} is out of range: give 0 (still) to 2, 1 is natural.")
+        feeling = Emotion.read(emotion, intensity)
+        sound = load_sound(audio)
+        manner = self._manner(style)
+        settings = {"emotion": str(feeling), "gaze": gaze, "head": head, "seed": seed, "model": self.model_name, "style": style is not None}
+
+        def make(timings: dict[str, float]) -> Iterator[np.ndarray]:
+            started = time.perf_counter()
+            heard = self.performer.hear(sound.mono(16000))
+            timings["hear_s"] = time.perf_counter() - started
+            weights = feeling.frames(len(heard))
+            yield from self.performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, head=head)
+
+        frames = -(-len(sound.mono(16000)) // 640)
+        return Video(self, make, frames, sound, settings)
+
+    def follow(self, driving: Any, *, audio: Any = None, head: float = 1.0) -> "Video":
+        """A take led by a film (its sound comes along unless audio is given), a saved take or a `Motion`."""
+        motion, sound = self._motion_of(driving), load_sound(audio) if audio is not None else None
+        if sound is None and isinstance(driving, str | Path) and Path(driving).suffix.lower() in FILMS:
+            from mien.media import probe
+
+            sound = load_sound(driving) if probe(driving).has_sound else None
+        for region in ("rotation", "translation", "scale"):
+            motion = motion.scaled(region, head)
+        return Video(self, lambda timings: iter([motion.values]), len(motion), sound, {"driving": True, "head": head})
+
+    def _manner(self, style: Any):
+        return None if style is None else self.performer.style(self._motion_of(style))
+
+    def _motion_of(self, source: Any) -> Motion:
+        if isinstance(source, Motion):
+            return source
+        if isinstance(source, str | Path) and Path(source).suffix.lower() == ".npz":
+            return Motion.load(source)
+        return load_space().encode(self._tracker().follow(read_frames(source)))
+
+
+@dataclass
+class Video:
+    """A take of a portrait: iterate it for frames (H, W, 3) uint8 RGB at 25 fps, or `save` it.
+
+    Frames are drawn as they are asked for; motion, once made, is kept (it is small), so a second pass only draws.
+    timings: seconds by stage, filled as work is done.
+    """
+
+    animator: Animator
+    make: Callable[[dict[str, float]], Iterator[np.ndarray]]
+    frames: int
+    sound: Sound | None
+    settings: dict[str, Any]
+    timings: dict[str, float] = field(default_factory=dict)
+    _windows: list[np.ndarray] = field(default_factory=list)
+    _source: Iterator[np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return self.frames
+
+    @property
+    def fps(self) -> int:
+        """Frames a second."""
+        return FRAME_RATE
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        started, drawn = time.perf_counter(), 0.0
+        space = load_space()
+        for values in self._motion_windows():
+            for shape in Motion(values).shapes(space):
+                before = time.perf_counter()
+                frame = self.animator.portrait.render(shape)
+                drawn += time.perf_counter() - before
+                self.timings["render_s"] = drawn
+                self.timings.setdefault("first_frame_s", time.perf_counter() - started)
+                yield frame
+
+    def _motion_windows(self) -> Iterator[np.ndarray]:
+        """Windows of motion: those made before, then new ones."""
+        if self._source is None:
+            self._source = self.make(self.timings)
+        index = 0
+        while True:
+            if index == len(self._windows):
+                before = time.perf_counter()
+                window = next(self._source, None)
+                self.timings["motion_s"] = self.timings.get("motion_s", 0.0) + time.perf_counter() - before
+                if window is None:
+                    return
+                self._windows.append(window)
+            yield self._windows[index]
+            index += 1
+
+    @property
+    def motion(self) -> Motion:
+        """The whole take as motion; makes what is not made yet."""
+        return Motion(np.concatenate(list(self._motion_windows())))
+
+    def save(self, path: str | Path, progress: Progress | None = None, crf: int = 18) -> Path:
+        """Write the film (.mp4, .mov, .mkv, .webm): H.264 and AAC, exactly as long as the voice.
+
+        progress: called with (frames done, frames in all). crf: x264's quality, lower is better.
+        """
+        started = time.perf_counter()
+
+        def counted() -> Iterator[np.ndarray]:
+            for done, frame in enumerate(self, 1):
+                yield frame
+                if progress:
+                    progress(done, self.frames)
+
+        write_film(path, counted(), self.sound, fps=FRAME_RATE, crf=crf)
+        self.timings["total_s"] = time.perf_counter() - started
+        return Path(path)
+
+    def facts(self) -> dict[str, Any]:
+        """What was done and how long it took: settings, size, frames, timings by stage, real-time factor."""
+        timings = {**self.animator.timings, **self.timings}
+        seconds = self.frames / FRAME_RATE
+        return {
+            "frames": self.frames,
+            "duration_s": seconds,
+            "size": list(self.animator.size),
+            "settings": self.settings,
+            "timings": {name: round(value, 4) for name, value in timings.items()},
+            "rtf": round(self.timings["total_s"] / seconds, 4) if "total_s" in self.timings else None,
+        }
+
+
+def _given_face(landmarks: str | Path | Face) -> Face:
+    return landmarks if isinstance(landmarks, Face) else Face.load(landmarks)
+
+
+def _choose_face(tracker: Tracker, picture: np.ndarray, index: int | None) -> Face:
+    faces = tracker.detect(picture)
+    if not faces:
+        raise ValueError(
+            f"No face was found in the picture ({picture.shape[1]} x {picture.shape[0]} pixels, whole and in tiles): "
+            "give one that shows a face from the front or half-turned, or pass landmarks= (--landmarks FILE.json)."
+        )
+    if index is None:
+        return faces[0]
+    if not 0 <= index < len(faces):
+        raise ValueError(f"Face {index} was asked for, but the picture shows {len(faces)}: give 0 to {len(faces) - 1}, largest first.")
+    return faces[index]
+
+
+def _sized(picture: np.ndarray, face: Face, size: int | None) -> tuple[np.ndarray, Face]:
+    """The picture and its face at another size (longer side in pixels)."""
+    if size is None:
+        return picture, face
+    if not 64 <= size <= 4096:
+        raise ValueError(f"size {size} is out of range: give the longer side in pixels, 64 to 4096.")
+    import cv2
+
+    factor = size / max(picture.shape[:2])
+    shrink = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    width, height = round(picture.shape[1] * factor), round(picture.shape[0] * factor)
+    resized = cv2.resize(picture, (width, height), interpolation=shrink)
+    return resized, Face(face.landmarks * factor, face.blendshapes, face.matrix, face.confidence)
+
+
+def _check_face(face: Face, picture: np.ndarray) -> None:
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = face.box
+    if face.landmarks.shape != (N_POINTS, 3) or x1 < 0 or y1 < 0 or x0 > width or y0 > height:
+        raise ValueError(f"The landmarks lie at x {x0:.0f} … {x1:.0f}, y {y0:.0f} … {y1:.0f}, outside the picture of {width} x {height}.")
+    if face.size < LEAST_FACE_PX:
+        raise ValueError(f"The face is {face.size:.0f} pixels tall; at least {LEAST_FACE_PX} are wanted: give a larger picture.")

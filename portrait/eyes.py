@@ -1,0 +1,208 @@
+"""The eyes of a picture: lids drawn down over a round eyeball, an iris that turns rigidly in a repainted white.
+
+Everything happens in the picture's own pixels, before the face is warped. An eye has a frame of its own: s runs along
+the line between its corners, t across it towards the mouth, both in pixels; lid edges are curves t(s).
+"""
+
+import cv2
+import numpy as np
+
+from mien.portrait.geometry import EYES
+
+# Lower edge of the brows, from the image's left to its right.
+BROWS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))
+NARROWEST = 0.10  # an opening lower than this part of its width is shut or a slit: it is left as it is
+UPPER_TRAVEL, LOWER_TRAVEL = 0.87, 0.13  # how much of the opening each lid crosses when the eye shuts
+WIDER = 0.5  # how much of the opening the upper lid gains per unit of openness above 1
+EYEBALL = 0.13  # radius in IOD (12 mm of 92 mm)
+MOST_GAZE = 0.4  # radians; beyond it the iris would leave the opening
+
+
+def smoothstep(x: np.ndarray | float) -> np.ndarray:
+    """0 below 0, 1 above 1, smooth between."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def smooth_curve(x: np.ndarray, xp: np.ndarray, yp: np.ndarray) -> np.ndarray:
+    """Cubic Hermite curve through points (xp rising), level outside them; slopes are limited: it never overshoots."""
+    d = np.diff(yp) / np.diff(xp)
+    bends = d[1:] * d[:-1] > 0
+    slopes = np.where(bends, 2 * d[1:] * d[:-1] / np.where(bends, d[1:] + d[:-1], 1), 0)  # harmonic mean
+    slopes = np.concatenate([d[:1], slopes, d[-1:]])
+    i = np.clip(np.searchsorted(xp, x) - 1, 0, len(xp) - 2)
+    h = xp[i + 1] - xp[i]
+    b = np.clip((x - xp[i]) / h, 0, 1)
+    a = 1 - b
+    return a * a * (1 + 2 * b) * yp[i] + b * b * (1 + 2 * a) * yp[i + 1] + a * b * h * (a * slopes[i] - b * slopes[i + 1])
+
+
+def _drawn_out(distance: np.ndarray, long: np.ndarray, short: np.ndarray) -> np.ndarray:
+    """Map a distance within `long` to one within `short`; at both ends nothing is stretched."""
+    u = np.clip(distance / long, 0, 1)
+    return long * (u + (short / long - 1) * u * u * (3 - 2 * u))
+
+
+class Eye:
+    """One eye of one picture. `box` (x0, y0, x1, y1) is the patch that `draw` repaints for lids and gaze."""
+
+    def __init__(self, image: np.ndarray, landmarks: np.ndarray, side: int, iod: float):
+        """image (H, W, 3) uint8; landmarks (478, 3) pixels; side 0 the eye of point 33, 1 that of 263; iod pixels."""
+        upper, lower, iris = (landmarks[ids, :2] for ids in EYES[side])
+        middle, across = (upper[0] + upper[-1]) / 2, upper[-1] - upper[0]
+        self.iod, self.width = iod, (width := float(max(np.linalg.norm(across), 1e-3)))
+        self.axis = np.array(across / width, np.float32)
+        self.down = np.array([-self.axis[1], self.axis[0]], np.float32)
+        frame = np.stack([self.axis, self.down], 1)
+        upper, lower, iris = ((points - middle) @ frame for points in (upper, lower, iris))
+        brow = (landmarks[list(BROWS[side]), :2] - middle) @ frame
+        upper, lower, brow = (points[np.argsort(points[:, 0])] for points in (upper, lower, brow))
+
+        to_brow = np.clip(0.85 * float((upper[2:7, 1].mean() - brow[:, 1].mean())), 0.12 * width, 0.5 * width)
+        s, t = np.array([-0.62, 0.62]) * width, np.array([upper[:, 1].min() - to_brow - 2, lower[:, 1].max() + 0.3 * width])
+        corners = middle + np.array([(a, b) for a in s for b in t]) @ frame.T
+        height, wide = image.shape[:2]
+        x0, y0 = (int(v) for v in np.clip(np.floor(corners.min(0)), 0, (wide, height)))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(corners.max(0)) + 1, 0, (wide, height)))
+        self.box = (x0, y0, x1, y1)
+        rising = min(np.diff(points[:, 0]).min() for points in (upper, lower, brow)) > 0
+        tall = (lower[2:7, 1] - upper[2:7, 1]).max() > NARROWEST * width
+        self.alive = bool(rising and tall and width >= 6 and x1 - x0 > 4 and y1 - y0 > 4)
+        if not self.alive:
+            return
+
+        xs, ys = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
+        self.x, self.y = xs - np.float32(x0), ys - np.float32(y0)
+        rel = np.stack([xs - middle[0], ys - middle[1]], -1) @ frame
+        self.s, self.t = (np.ascontiguousarray(rel[..., i], np.float32) for i in (0, 1))
+        self.upper = smooth_curve(self.s, upper[:, 0], upper[:, 1]).astype(np.float32)
+        self.lower = np.maximum(smooth_curve(self.s, lower[:, 0], lower[:, 1]), self.upper).astype(np.float32)
+        self.above = np.float32(to_brow)
+        self.near = smoothstep((0.58 - np.abs(self.s) / width) / 0.08).astype(np.float32)  # ends the drawing at the corners
+        self._prepare_skin(image[y0:y1, x0:x1])
+        self._prepare_eyeball(image[y0:y1, x0:x1].astype(np.float32), iris)
+
+    def _prepare_skin(self, patch: np.ndarray) -> None:
+        """Lid skin without lashes (a closing takes thin dark lines out), and the colour of the lashes."""
+        size = max(3, round(0.14 * self.width) | 1)
+        plain = cv2.morphologyEx(patch, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        plain = cv2.GaussianBlur(plain, (0, 0), max(0.6, 0.06 * self.width)).astype(np.float32)
+        # A shut lid lies in the light: it is nearly as light as the skin around the eye.
+        around = (self.t > self.lower + 0.12 * self.width) | (self.t < self.upper - 0.7 * self.above)
+        skin = np.median(patch[around & (np.abs(self.s) < 0.5 * self.width)].reshape(-1, 3), axis=0) if around.any() else 0
+        self.plain = plain + 0.65 * np.maximum(0.9 * skin - plain, 0)
+        edge = patch[(np.abs(self.t - self.upper) < max(1.0, 0.05 * self.width)) & (np.abs(self.s) < 0.45 * self.width)]
+        darkest = np.argsort(edge.astype(int).sum(-1))[: max(1, len(edge) // 8)]
+        self.lashes = edge[darkest].mean(0).astype(np.float32) if len(edge) else np.zeros(3, np.float32)
+
+    def _prepare_eyeball(self, colours: np.ndarray, iris: np.ndarray) -> None:
+        """The white without its iris, and the iris as a whole disc."""
+        width, s, t = self.width, self.s, self.t
+        margin = max(1.0, 0.03 * width)
+        depth = np.minimum(t - self.upper - margin, self.lower - t)
+        opening = (depth > 0) & (np.abs(s) < 0.5 * width)
+        radius = float(np.clip(np.linalg.norm(iris[1:] - iris[0], axis=1).mean(), 0.12 * width, 0.3 * width))
+        far = np.hypot(s - iris[0, 0], t - iris[0, 1]) / radius
+        far /= self._limbus(far, opening & (np.abs(t - iris[0, 1]) < 0.7 * np.abs(s - iris[0, 0])), colours.mean(-1))
+        self.iris_cover = smoothstep((1.18 - far) / 0.22).astype(np.float32)
+
+        # White: a plane with a bow along s through what is seen of it, its colours inside those that are seen.
+        seen, light = opening & (far > 1.12), colours.mean(-1)
+        if seen.sum() >= 12:
+            pick = seen & (light >= np.percentile(light[seen], 30))
+            basis = np.stack([np.ones_like(s), s / width, t / width, (s / width) ** 2], -1)
+            a = basis[pick]
+            fit = np.linalg.solve(a.T @ a + 0.05 * len(a) * np.diag([0, 1, 1, 1]), a.T @ colours[pick])
+            white = np.clip(basis @ fit, *np.percentile(colours[pick], [5, 95], axis=0))
+        else:
+            pick = opening if opening.any() else np.ones_like(opening)
+            white = np.full_like(colours, colours[pick & (light >= np.percentile(light[pick], 90))].mean(0))
+        clear = smoothstep(depth / margin)[..., None]
+        self.white = (white + (colours - white) * clear * (1 - self.iris_cover[..., None])).astype(np.float32)
+
+        # Iris: as it is where it is seen, else the mean colour of its ring.
+        ring = np.minimum((far * 8).astype(int), 11)
+        last = colours[opening & (far < 1)].mean(0) if (opening & (far < 1)).any() else 0.4 * white.mean((0, 1))
+        profile = np.zeros((12, 3), np.float32)
+        for k in range(12):
+            pixels = colours[opening & (ring == k)]
+            last = profile[k] = pixels.mean(0) if len(pixels) > 2 else last
+        filled = cv2.GaussianBlur(profile[ring], (0, 0), max(0.6, 0.02 * width))
+        self.iris = (filled + (colours - filled) * clear).astype(np.float32)
+
+    def _limbus(self, far: np.ndarray, seen: np.ndarray, light: np.ndarray) -> float:
+        """Where the iris ends, in tracked radii: the steepest rise of light outwards, drawn irises are often larger."""
+        rings = np.arange(0.6, 1.7, 0.1)
+        means = [light[seen & (np.abs(far - r) < 0.1)] for r in rings]
+        means = np.array([m.mean() if len(m) > 2 else np.nan for m in means])
+        rise = np.nan_to_num(means[2:] - means[:-2], nan=-1.0) - 6 * np.abs(rings[1:-1] - 1)
+        best = int(rise.argmax())
+        return float(rings[1:-1][best]) if rise[best] > 4 else 1.0
+
+    def draw(self, patch: np.ndarray, openness: float, gaze: np.ndarray) -> np.ndarray:
+        """Repaint the eye.
+
+        patch: (h, w, 3) uint8, the picture inside `box`. openness: 0 shut, 1 as in the picture, to about 1.4.
+        gaze: (2,) radians, x to the image's right, y down. Returns the same shape and type.
+        """
+        shut = 1 - float(np.clip(openness, 0, 1.5))
+        shift = self.iod * EYEBALL * np.sin(np.clip(np.asarray(gaze, np.float32), -MOST_GAZE, MOST_GAZE))
+        if not self.alive or (abs(shut) < 0.01 and np.abs(shift).max() < 0.05):
+            return patch
+        height = self.lower - self.upper
+        upper = self.upper + height * (UPPER_TRAVEL if shut > 0 else WIDER) * shut
+        lower = self.lower - height * LOWER_TRAVEL * max(shut, 0)
+        skin = self._skin(patch, upper, lower, shut) if abs(shut) >= 0.01 else patch.astype(np.float32)
+
+        visible = np.clip(np.minimum(self.t - upper, lower - self.t) + 0.5, 0, 1) * (np.abs(self.s) < 0.52 * self.width)
+        shadow = 0.35 * min(max(2 * shut, 0), 1) * np.exp(-np.maximum(self.t - upper, 0) / (0.05 * self.width))
+        ball = self._eyeball(patch, shift) * (1 - shadow)[..., None]
+        out = skin + (ball - skin) * visible[..., None]
+        if shut > 0:
+            out += (self.lashes - out) * self._lash_line(upper, shut)[..., None]
+        return (patch + (out - patch) * self.near[..., None] + 0.5).clip(0, 255).astype(np.uint8)
+
+    def _skin(self, patch: np.ndarray, upper: np.ndarray, lower: np.ndarray, shut: float) -> np.ndarray:
+        """The skin of both lids, their edges moved to `upper` and `lower`: (h, w, 3) float32.
+
+        The strip between edge and brow is drawn out, lashes keep their size; as the eye shuts, bare skin takes its place.
+        """
+        long = self.above + upper - self.upper
+        up = np.maximum(upper - self.t, 0)
+        t_upper = np.where(up > long, self.t, self.upper - _drawn_out(up, long, self.above))
+        below = 0.25 * self.width
+        low = np.maximum(self.t - lower, 0)
+        raised = below + self.lower - lower
+        t_lower = np.where(low > raised, self.t, self.lower + _drawn_out(low, raised, below))
+        on_upper = self.t < (upper + lower) / 2
+        skin = self._look_up(patch, np.where(on_upper, t_upper, t_lower))
+        bare = 0.85 * smoothstep((shut - 0.1) / 0.6) * (1 - smoothstep((up / long - 0.5) / 0.5)) * on_upper
+        if shut > 0.1:
+            first = min(0.16 * self.width, 0.5 * self.above)  # above the lashes
+            t_bare = self.upper - first - (self.above - first) * np.clip(up / long, 0, 1)
+            skin += (self._look_up(self.plain, t_bare) - skin) * bare[..., None]
+        return skin
+
+    def _look_up(self, patch: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """Colours at the same s but another t."""
+        x, y = self.x + (t - self.t) * self.down[0], self.y + (t - self.t) * self.down[1]
+        return cv2.remap(patch, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+
+    def _lash_line(self, upper: np.ndarray, shut: float) -> np.ndarray:
+        """Cover (0..1) of the line where the lids meet: soft, longer downwards, fading towards the corners."""
+        off = self.t - upper
+        line = np.exp(-((off / np.where(off < 0, max(0.6, 0.02 * self.width), max(0.8, 0.04 * self.width))) ** 2))
+        return 0.8 * smoothstep(shut / 0.7) * line * smoothstep((0.5 - np.abs(self.s) / self.width) / 0.12)
+
+    def _eyeball(self, patch: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """The eyeball without lids, its iris moved by `shift` pixels: (h, w, 3) float32."""
+        x, y = self.x - shift[0], self.y - shift[1]
+        iris = cv2.remap(self.iris, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cover = cv2.remap(self.iris_cover, x, y, cv2.INTER_LINEAR)[..., None]
+        painted = self.white + (iris - self.white) * cover
+        # A calm eye is the picture's own, painted only where lids hid it.
+        own = 1 - smoothstep(float(np.hypot(*shift)))
+        if own > 0:
+            hidden = np.clip((self.t - self.upper) / max(1.0, 0.03 * self.width), 0, 1)
+            painted += (patch - painted) * (own * hidden)[..., None]
+        return painted

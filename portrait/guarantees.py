@@ -1,0 +1,169 @@
+"""What must not fail, whatever the network made: the last, small step on motion.
+
+A `Plan` is drawn from the sound and a seed alone: where lips rest, where they are sealed, blinks, gaze. `enforce` lays it
+on motion frame by frame, so it works on a window as on a whole film. Order: start, bounds, rest, seal, blinks, gaze.
+Nothing here smooths the mouth.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mien.emotion import CATEGORIES
+from mien.portrait import geometry
+from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace
+from mien.portrait.speech import Heard
+
+Gaze = Literal["human", "camera"]
+FRAME_S = 0.04
+
+# Bounds, half ranges; poses are eased into them (tanh), so nothing stops dead. The warp looks right within these.
+PITCH, YAW, ROLL = 0.21, 0.28, 0.26  # radians: 12, 16, 15 degrees
+SHIFT, LOG_SCALE = 0.25, 0.08  # IOD, log
+GAZE = 0.28  # radians
+APERTURE = 0.42  # IOD: wider mouths are shouts or tracking faults
+
+# Blinks (Bentivoglio 1997: 17 a minute at rest, 26 in conversation; lids close in 60-80 ms, open in 150-220 ms).
+BLINK_MEDIAN_S, BLINK_SPREAD, BLINK_LEAST_S = 2.6, 0.5, 0.9
+BLINK_PROFILES = ((0.45, 0.0, 0.3, 0.68, 0.9), (0.5, 0.0, 0.0, 0.35, 0.7, 0.92), (0.4, 0.0, 0.25, 0.6, 0.85, 0.96))
+BLINK_TEMPO = {"angry": 0.65, "fearful": 1.35, "surprised": 0.7, "sad": 0.9, "happy": 1.05}
+
+# Gaze: fixations with saccades; glances away at phrase starts, back within a second (motion of real conversation).
+GLANCE_RAD, GLANCE_S = 0.13, (0.35, 0.9)
+HEAD_COMPENSATION = 0.7  # share of a head turn that the eyes take back to stay with the viewer
+
+MIN_REST_S = 0.16
+START_S = 0.8  # a film starts in the picture's own pose
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Per frame (T): rest and seal in [0, 1], blink (T, 2) factor on the lids, gaze (T, 2) radians, start (T,) in [0, 1]."""
+
+    rest: np.ndarray
+    seal: np.ndarray
+    blink: np.ndarray
+    gaze: np.ndarray
+    start: np.ndarray
+
+    def __getitem__(self, frames: slice) -> "Plan":
+        return Plan(*(getattr(self, name)[frames] for name in ("rest", "seal", "blink", "gaze", "start")))
+
+
+def draw_plan(heard: Heard, emotion: np.ndarray, seed: int, gaze: Gaze = "human") -> Plan:
+    """Plan a film. emotion (T, 8) weights. Same seed, same plan."""
+    rng = np.random.default_rng([seed, 17])
+    frames = len(heard)
+    return Plan(
+        rest=resting(heard.silent),
+        seal=np.where(heard.silent > 0.5, 0, heard.closed).astype(np.float32),
+        blink=blinks(frames, heard.silent, emotion, rng),
+        gaze=fixations(frames, heard.silent, rng) if gaze == "human" else np.zeros((frames, 2), np.float32),
+        start=np.exp(-np.arange(frames) * FRAME_S / (START_S / 3)).astype(np.float32),
+    )
+
+
+def enforce(values: np.ndarray, plan: Plan, space: MotionSpace, first_pose: np.ndarray) -> np.ndarray:
+    """Lay a plan on motion: (T, 36) natural units and as many frames of plan to (T, 36). first_pose: (6,) of frame 0."""
+    out = values.copy()
+    out[:, :6] -= plan.start[:, None] * first_pose
+    out = bounded(out, space)
+    out = sealed(out, np.maximum(plan.rest, plan.seal), space)
+    out[:, REGIONS["lids"]] *= plan.blink
+    out[:, REGIONS["gaze"]] = gaze_on(out, plan.gaze)
+    return out
+
+
+def bounded(values: np.ndarray, space: MotionSpace) -> np.ndarray:
+    """Pose eased into what a picture can show, lids and lips within what a face can do."""
+    out = values.copy()
+    for channels, limit in ((slice(0, 1), PITCH), (slice(1, 2), YAW), (slice(2, 3), ROLL), (slice(3, 5), SHIFT), (slice(5, 6), LOG_SCALE)):
+        out[:, channels] = limit * np.tanh(values[:, channels] / limit)
+    out[:, REGIONS["lids"]] = np.clip(values[:, REGIONS["lids"]], 0, 1.4)
+    opening = space.aperture(out)
+    excess = np.maximum(opening - APERTURE, 0) + np.minimum(opening + 0.01, 0)
+    direction = space.aperture_direction
+    return out - excess[:, None] * direction / (direction @ direction)
+
+
+def resting(silent: np.ndarray) -> np.ndarray:
+    """How much the lips rest: 1 inside pauses, easing in over 120 ms and out over 80 ms before the voice returns."""
+    asleep = silent > 0.5
+    starts = np.flatnonzero(np.diff(np.concatenate([[0], asleep.astype(int), [0]])) == 1)
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], asleep.astype(int), [0]])) == -1)
+    rest = np.zeros(len(silent), np.float32)
+    for a, b in zip(starts, ends, strict=True):
+        if (b - a) * FRAME_S < MIN_REST_S:
+            continue
+        t = np.arange(a, b)
+        ease_in = np.ones(b - a) if a == 0 else np.clip((t - a + 1) / 3, 0, 1)
+        ease_out = np.ones(b - a) if b == len(silent) else np.clip((b - t) / 2.5, 0, 1)
+        rest[a:b] = np.minimum(ease_in, ease_out)
+    return rest
+
+
+def sealed(values: np.ndarray, amount: np.ndarray, space: MotionSpace) -> np.ndarray:
+    """Close the lips by an amount (T,) in [0, 1] with the most natural (least-norm) change of the mouth.
+
+    All nine gaps between the inner lips are closed at once; what smiles goes on smiling.
+    """
+    mouth = REGIONS["mouth"]
+    gaps = geometry.lip_gap(space.bases[mouth.start - 10 : mouth.stop - 10]).T  # (9, mouth channels)
+    gap = geometry.lip_gap(space.expression(values))  # (T, 9)
+    spread = space.std[mouth] ** 2  # least norm in units of what real mouths do
+    gram = (gaps * spread) @ gaps.T
+    step = np.linalg.solve(gram + 1e-4 * np.trace(gram) / 9 * np.eye(9), np.maximum(gap, 0).T).T @ (gaps * spread)
+    out = values.copy()
+    out[:, mouth] -= amount[:, None] * step
+    return out
+
+
+def blinks(frames: int, silent: np.ndarray, emotion: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blinks as events: factor on the openness of both lids (frames, 2)."""
+    factor = np.ones((frames, 2), np.float32)
+    tempo = np.ones(frames)
+    for name, value in BLINK_TEMPO.items():
+        tempo *= value ** emotion[:, CATEGORIES.index(name)]
+    t = rng.uniform(0.6, 2.5)
+    while (frame := round(t / FRAME_S)) < frames:
+        profile = np.array(BLINK_PROFILES[rng.integers(len(BLINK_PROFILES))])
+        if rng.random() < 0.12:
+            profile = 0.35 + 0.65 * profile  # a partial one
+        span = slice(frame, min(frame + len(profile), frames))
+        factor[span] = profile[: span.stop - span.start, None]
+        pause = BLINK_MEDIAN_S * rng.lognormal(0, BLINK_SPREAD) / tempo[frame]
+        t += max(BLINK_LEAST_S, pause * (1.1 if silent[frame] > 0.5 else 1.0))
+    return factor
+
+
+def fixations(frames: int, silent: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Where the eyes rest: (frames, 2) radians about the viewer; steps within two frames, then still."""
+    gaze = np.zeros((frames, 2), np.float32)
+    at, away_until, t = np.zeros(2), 0.0, 0.0
+    was_silent = True
+    for i in range(frames):
+        now = i * FRAME_S
+        phrase_start, was_silent = was_silent and silent[i] < 0.5, silent[i] >= 0.5
+        if phrase_start and rng.random() < 0.4 and i > 12:
+            angle = rng.uniform(0, 2 * np.pi)
+            at = GLANCE_RAD * np.array([np.cos(angle), 0.5 * np.sin(angle)]) * rng.uniform(0.6, 1.2)
+            away_until = now + rng.uniform(*GLANCE_S)
+            t = away_until
+        elif now >= t:
+            at = rng.normal(0, 0.018, 2)  # small shifts between the viewer's eyes and mouth
+            t = now + rng.lognormal(np.log(0.9), 0.5)
+        gaze[i] = at
+    step = gaze.copy()  # a saccade takes 20-50 ms: half of it falls into the frame before
+    step[:-1] += 0.5 * np.where(np.abs(np.diff(gaze, axis=0)).max(1, keepdims=True) > 0.03, np.diff(gaze, axis=0), 0)
+    return step
+
+
+def gaze_on(values: np.ndarray, gaze: np.ndarray) -> np.ndarray:
+    """Eyes that stay with the viewer when the head turns: (T, 2) radians within bounds."""
+    yaw, pitch = values[:, 1], values[:, 0]
+    held = gaze + HEAD_COMPENSATION * np.stack([yaw, -pitch], 1)
+    return (GAZE * np.tanh(held / GAZE)).astype(np.float32)
+
+
+assert CHANNELS == REGIONS["mouth"].stop

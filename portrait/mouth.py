@@ -1,0 +1,243 @@
+"""The inside of a mouth: where the lips part in the picture, and what is seen between them.
+
+The seam lives in the picture's own pixels as two signed distances, one for each lip; the warp carries them with the
+lips' fields. Teeth hang on the skull, the tongue lies on the jaw, both painted once in the colours of the picture.
+"""
+
+import cv2
+import numpy as np
+
+from mien.portrait.eyes import smooth_curve, smoothstep
+from mien.portrait.geometry import EYES, INNER_LOWER, INNER_UPPER, LOWER_LIP, LOWER_SHARE, OUTER_LOWER, OUTER_UPPER, UPPER_LIP, UPPER_SHARE
+
+PARTED = 0.045  # a lip gap above this (IOD) is an open mouth in the picture: its inside is lent to the film
+LONGEST = 0.14  # of a tooth, IOD
+EDGE = 0.7  # half width of the soft edge of a lip, pixels
+CORNER_SLOPE = 0.9  # the two fields melt into one beyond the corners, over a wedge of this slope
+
+
+class Mouth:
+    """The mouth of one picture.
+
+    box: (x0, y0, x1, y1) the patch in which the distances are kept.
+    upper (h, w, 3), lower (h, w, 4) float32: signed distance in pixels into the lip (positive inside), the same divided
+        by the local softness of the seam, 1 between the corners falling to 0 beyond them; for the lower lip also the
+        place along the mouth, -1 and 1 at the corners.
+    teeth, floor: (h, w, 4) float32: colour 0..255 and cover of what is fixed to the skull, and of what goes with the jaw.
+    parted: whether the picture's own mouth is open. landmarks: those given, with the inner lips' on the edges found.
+    """
+
+    def __init__(self, image: np.ndarray, landmarks: np.ndarray, iod: float):
+        """image (H, W, 3) uint8; landmarks (478, 3) pixels; iod pixels."""
+        points = landmarks[:, :2].astype(np.float32)
+        left, right = points[78], points[308]
+        self.width = width = float(max(np.linalg.norm(right - left), 2.0))
+        self.iod = iod
+        self.axis = axis = (right - left) / width
+        self.down = down = np.array([-axis[1], axis[0]], np.float32)
+        self.middle = middle = (left + right) / 2
+
+        lips = points[[*UPPER_LIP, *LOWER_LIP]]
+        margin = 0.3 * iod
+        x0, y0 = np.maximum(np.floor(lips.min(0) - margin), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(lips.max(0) + margin) + 1, image.shape[1::-1]).astype(int)
+        x1, y1 = max(x1, x0 + 2), max(y1, y0 + 2)
+        self.box = (int(x0), int(y0), int(x1), int(y1))
+        xs, ys = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
+        self.s = (xs - middle[0]) * axis[0] + (ys - middle[1]) * axis[1]
+        self.t = (xs - middle[0]) * down[0] + (ys - middle[1]) * down[1]
+
+        gap = (points[INNER_LOWER] - points[INNER_UPPER]) @ down
+        self.parted = bool(gap.max() > PARTED * iod)
+        patch = image[y0:y1, x0:x1]
+        self._measure_colours(image, points)
+        upper, lower = self._find_edges(patch, points)
+        self.landmarks = landmarks.copy()
+        for ids, edge in ((INNER_UPPER, upper), (INNER_LOWER, lower)):
+            self.landmarks[ids, :2] = middle + edge[:, :1] * axis + edge[:, 1:] * down
+        t_upper, t_lower = self._curve(upper), self._curve(lower)
+        t_lower = np.maximum(t_lower, t_upper)
+        along = np.hypot(*np.gradient(np.dstack([t_upper, t_lower]), axis=(0, 1)))  # how steep the edges run
+        straight = 1 / np.sqrt(1 + np.minimum(along, 3) ** 2)
+        beyond = np.maximum(np.abs(self.s) - width / 2, 0)
+        soft = EDGE + CORNER_SLOPE * beyond
+        inside = smoothstep(1 - beyond / (0.03 * iod))
+        self.upper = np.dstack([(t_upper - self.t) * straight[..., 0], (t_upper - self.t) / soft, inside]).astype(np.float32)
+        self.lower = np.dstack([(self.t - t_lower) * straight[..., 1], (self.t - t_lower) / soft, inside, 2 * self.s / width]).astype(np.float32)
+        self.teeth, self.floor = self._painted_teeth(t_upper), np.zeros((*self.t.shape, 4), np.float32)
+        if self.parted:
+            teeth, self.floor = self._own_inside(patch, t_upper, t_lower)
+            if teeth[..., 3].max() > 0.5:
+                self.teeth = teeth
+        inside = (self.t > t_upper) & (self.t < t_lower)
+        self.bare = 1 - float(self.floor[inside, 3].mean()) if inside.any() else 1.0  # how much of a tongue is to be painted
+
+    def _curve(self, edge: np.ndarray) -> np.ndarray:
+        """t of an edge (11, 2) in the mouth's frame at every s of the patch."""
+        edge = edge[np.argsort(edge[:, 0])]
+        rising = np.maximum.accumulate(edge[:, 0]) + 1e-3 * np.arange(len(edge))
+        return smooth_curve(self.s, rising, edge[:, 1]).astype(np.float32)
+
+    def _find_edges(self, patch: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The inner edges of both lips, (11, 2) each in the mouth's frame: landmarks moved onto what the picture shows.
+
+        Closed lips share one edge, the dark line between them; parted lips end where the colour of the lip does.
+        """
+        frame = np.stack([self.axis, self.down], 1)
+        upper, lower = ((points[ids] - self.middle) @ frame for ids in (INNER_UPPER, INNER_LOWER))
+        reach = 0.03 * self.iod
+        steps = np.linspace(-1, 1, 25, dtype=np.float32)
+
+        def look(edge: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+            """Colours of the patch at offsets (in t) from an edge: (11, len(offsets), 3)."""
+            t = edge[:, 1:] + offsets
+            at = self.middle + edge[:, :1, None] * self.axis + t[..., None] * self.down - np.float32(self.box[:2])
+            soft = cv2.GaussianBlur(patch, (0, 0), max(0.5, 0.006 * self.iod))
+            return cv2.remap(soft, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+
+        def best(score: np.ndarray) -> np.ndarray:
+            """Offset with the best score at every place, drawn to the landmark and to its neighbours'; corners stay."""
+            span = np.ptp(score, axis=1, keepdims=True).max() + 1e-6
+            offset = steps[(score / span - 0.5 * steps**2).argmax(1)] * reach
+            padded = np.r_[0, offset[1:-1], 0]
+            middle = np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
+            middle = np.r_[0, middle, 0]
+            smooth = (middle[:-2] + 2 * middle[1:-1] + middle[2:]) / 4
+            return np.r_[0, smooth, 0]
+
+        if not self.parted:
+            seam = upper.copy()
+            seam[:, 1] = (1 - UPPER_SHARE) * upper[:, 1] + UPPER_SHARE * lower[:, 1]
+            seam[:, 1] += best(-look(seam, steps * reach).mean(-1))
+            return seam, seam
+        found = []
+        for edge, lip, into in ((upper, self.upper_lip, 1), (lower, self.lower_lip, -1)):
+            strange = np.abs(look(edge, np.linspace(-2, 2, 49, dtype=np.float32) * reach) - lip).mean(-1)
+            total = np.cumsum(np.c_[np.zeros(len(edge)), strange], axis=1)
+            after, before = total[:, 24:49] - total[:, 12:37], total[:, 12:37] - total[:, 0:25]
+            moved = edge.copy()
+            moved[:, 1] += best(into * (after - before))
+            found.append(moved)
+        return found[0], found[1]
+
+    def _measure_colours(self, image: np.ndarray, points: np.ndarray) -> None:
+        """Take lip, skin and eye-white colours from the picture, so that what is painted belongs to it."""
+
+        def polygon(ids):
+            p = points[ids]
+            a, b = np.maximum(np.floor(p.min(0)).astype(int), 0), np.ceil(p.max(0)).astype(int) + 1
+            crop = image[a[1]:b[1], a[0]:b[0]]
+            mask = np.zeros(crop.shape[:2], np.uint8)
+            if mask.size:
+                cv2.fillPoly(mask, [np.round(p - a).astype(np.int32)], 1)
+            return crop[mask > 0].astype(np.float32)
+
+        cheeks = np.concatenate([polygon([50, 101, 36, 205, 187]), polygon([280, 330, 266, 425, 411])])
+        self.skin = np.median(cheeks, axis=0) if len(cheeks) else np.full(3, 150.0)
+        usual = self.skin * np.array([0.8, 0.55, 0.55])
+        lips = [polygon([*outer, *inner[::-1]]) for outer, inner in ((OUTER_UPPER, INNER_UPPER), (OUTER_LOWER, INNER_LOWER))]
+        self.upper_lip, self.lower_lip = (np.median(lip, axis=0) if len(lip) else usual for lip in lips)
+        self.lip = (self.upper_lip + self.lower_lip) / 2
+        whites = np.concatenate([polygon([*upper, *lower[::-1]]) for upper, lower, _ in EYES])
+        light = whites.mean(-1) - 0.7 * np.ptp(whites, axis=-1) if len(whites) else np.zeros(0)
+        white = whites[light >= np.percentile(light, 80)].mean(0) if len(light) > 4 else self.skin * 1.1
+        # Teeth are as light as the eye white, or a little lighter than the skin, and nearly of its colour.
+        level = np.clip(1.05 * white.mean(), self.skin.mean(), 1.35 * self.skin.mean() + 15)
+        tint = 0.75 * white / max(white.mean(), 1) + 0.25 * self.skin / max(self.skin.mean(), 1)
+        self.enamel = np.clip(level * (0.45 + 0.55 * tint), 0, 245).astype(np.float32)
+        red = self.lip / max(self.lip.max(), 1)
+        self.dark = (0.2 * self.lip.mean() * red**2).astype(np.float32)
+        self.tongue = (0.8 * self.lip.mean() * red**0.7).astype(np.float32)
+
+    def _own_inside(self, patch: np.ndarray, t_upper: np.ndarray, t_lower: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the picture itself shows between its lips: teeth of the skull, and all else, which goes with the jaw."""
+        colours, nothing = patch.astype(np.float32), np.zeros((*self.t.shape, 4), np.float32)
+        under = self.t - t_upper
+        between = (under > 0) & (self.t < t_lower) & (self.upper[..., 2] > 0)
+        if not between.any():
+            return nothing, nothing
+        # Teeth are pale, paler than the lips, hang from the upper lip and are not longer than teeth are.
+        pale = colours.mean(-1) - 0.7 * np.ptp(colours, axis=-1)
+        lip = self.lip.mean() - 0.7 * np.ptp(self.lip)
+        level = max(0.6 * float(np.percentile(pale[between], 90)), lip + 25)
+        _, parts = cv2.connectedComponents((between & (pale > level) & (under < LONGEST * self.iod)).astype(np.uint8), connectivity=4)
+        hanging = np.setdiff1d(parts[between & (under < 0.3 * (t_lower - t_upper))], [0])
+        teeth = np.isin(parts, [n for n in hanging if (parts == n).sum() > 0.02 * between.sum()])
+        if full := teeth.sum() > 0.5 * between.sum():
+            teeth = between  # a broad smile: the shaded teeth at its ends belong to the row
+
+        blur = max(0.7, 0.008 * self.iod)
+        soft = cv2.GaussianBlur(cv2.dilate(teeth.astype(np.float32), np.ones((3, 3), np.uint8)), (0, 0), blur)
+        floor = nothing
+        if not full:
+            cleared = cv2.inpaint(patch, (soft > 0.1).astype(np.uint8), 3, cv2.INPAINT_TELEA)
+            floor = np.dstack([cleared, smoothstep(under / 2 + 0.5) * self.upper[..., 2]]).astype(np.float32)
+
+        # Teeth go on behind the lip: what is above its edge repeats what lies just under it.
+        first = np.maximum(self.t, t_upper + max(1.5, 0.012 * self.iod)) - self.t
+        first = np.where(under > -LONGEST * self.iod, first, 0).astype(np.float32)
+        y, x = np.indices(self.t.shape, dtype=np.float32)
+        where = np.dstack([x + first * self.down[0], y + first * self.down[1]])
+        teeth = cv2.remap(np.dstack([colours, smoothstep(2 * soft - 0.5)]).astype(np.float32), where, None, cv2.INTER_LINEAR,
+                          borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+        return teeth, floor
+
+    def _painted_teeth(self, t_upper: np.ndarray) -> np.ndarray:
+        """A row of upper teeth behind the upper lip, its edge just below closed lips, or hidden if a parted mouth hides it."""
+        half = 0.40 * self.width
+        u = np.abs(self.s) / half
+        length = 0.03 * self.iod * (1 - 0.45 * u**2) * (not self.parted)
+        # Borders between teeth in parts of the half row: incisors are the widest.
+        borders = np.array([0.0, 0.27, 0.50, 0.70, 0.87]) * half
+        nearest = np.abs(np.abs(self.s)[..., None] - borders).min(-1)
+        gaps = np.exp(-((nearest / (0.008 * self.iod + 0.4)) ** 2))
+        edge = t_upper + length - 0.006 * self.iod * gaps
+        cover = np.clip((edge - self.t) / 1.2 + 0.5, 0, 1) * smoothstep((1.04 - u) / 0.12)
+        light = (1 - 0.42 * np.clip(u, 0, 1.2) ** 2) * (1 - 0.16 * gaps)
+        light *= 1 - 0.12 * smoothstep((self.t - t_upper) / np.maximum(length, 1))
+        teeth = np.dstack([self.enamel * light[..., None], cover]).astype(np.float32)
+        return cv2.GaussianBlur(teeth, (0, 0), float(np.clip(0.006 * self.iod, 0.45, 3)))
+
+    def paint(self, sheet: np.ndarray, upper: np.ndarray, lower: np.ndarray, teeth: np.ndarray, floor: np.ndarray | None) -> None:
+        """Fill the opening between the lips of a warped picture, in place.
+
+        sheet: (h, w, 3) uint8, the warped picture. upper (h, w, 3), lower (h, w, 4): the carried distances (see the class).
+        teeth, floor: (h, w, 4) carried by skull and jaw; no floor where the picture's mouth is closed.
+        """
+        margin = 0.05 * self.iod if self.parted else 1.0
+        near = (np.maximum(upper[..., 0], lower[..., 0]) < margin) & (upper[..., 2] > 0) & (lower[..., 2] > 0)
+        rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
+        if not len(rows):
+            return
+        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        sheet, upper, lower, teeth = (a[part] for a in (sheet, upper, lower, teeth))
+        above, below, x = -upper[..., 0], -lower[..., 0], lower[..., 3]  # distances from the lips' edges into the opening
+        within = np.minimum(upper[..., 2], lower[..., 2])
+        cover = np.clip(1 - np.clip(0.5 - above, 0, 1) - np.clip(0.5 - below, 0, 1), 0, 1) * within
+        line = self._lip_line(above, below) * within if self.parted else 0 * within
+        above, below = np.maximum(above, 0), np.maximum(below, 0)
+        gap = above + below
+        depth = above / np.maximum(gap, 1)
+
+        inside = self.dark * (0.45 + 0.9 * depth[..., None] ** 2)
+        # The tongue rises from the lower lip when the opening is high enough to show it.
+        height = (0.6 * gap - 0.01 * self.iod) * np.sqrt(np.clip(1 - (x / 0.8) ** 2, 0, 1))
+        tongue = smoothstep((height - below) / (0.035 * self.iod)) * smoothstep(gap / (0.08 * self.iod) - 0.3)
+        light = 0.4 + 0.55 * depth - 0.06 * np.exp(-((x / 0.15) ** 2))  # lighter in front, a groove along its middle
+        inside += (self.tongue * light[..., None] - inside) * (0.8 * self.bare * tongue)[..., None]
+        if floor is not None:
+            floor = floor[part]
+            inside += (floor[..., :3] - inside) * floor[..., 3:]
+        wide_open = smoothstep(gap / (0.02 * self.iod) - 0.2)  # a slit is dark
+        inside += (teeth[..., :3] - inside) * (teeth[..., 3] * wide_open)[..., None]
+        lip_shadow = 0.5 + 0.5 * smoothstep(above / (0.03 * self.iod) + 0.15)
+        corner = 1 - 0.5 * np.clip(np.abs(x), 0, 1.2) ** 4
+        inside *= (lip_shadow * corner)[..., None]
+        out = sheet + (self.dark - sheet) * line[..., None]
+        out += (inside - out) * cover[..., None]
+        sheet[:] = (out + 0.5).clip(0, 255).astype(np.uint8)
+
+    def _lip_line(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        """Cover of the dark line between closed lips, which a picture with an open mouth does not have."""
+        thick = max(0.8, 0.012 * self.iod)
+        return 0.5 * np.exp(-((((above - below) / 2) / thick) ** 2)) * smoothstep(1 - (above + below) / (3 * thick))

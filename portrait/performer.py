@@ -1,0 +1,75 @@
+"""From a heard voice and a feeling to motion, window by window: the animator and its guarantees, as one thing to call."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien import checkpoints
+from mien.portrait.animator import Animator, AnimatorConfig
+from mien.portrait.guarantees import Gaze, draw_plan, enforce
+from mien.portrait.motion import REGIONS, Motion, load_space
+from mien.portrait.sampling import Guidance, Schedule, windows
+from mien.portrait.speech import Heard, hear
+
+STYLE_SECONDS = 3  # least length of a clip that shows a manner
+
+
+class Performer:
+    """A loaded animator.
+
+    model: name of a checkpoint or its path. device: where the network runs.
+    """
+
+    def __init__(self, model: str = "animator-nano", device: torch.device | str = "cpu"):
+        checkpoint = checkpoints.load(model)
+        self.config = AnimatorConfig(**checkpoint.config)
+        self.model = Animator(self.config)
+        self.model.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()})
+        self.model.eval().to(device)
+        self.space = load_space()
+
+    def hear(self, samples: np.ndarray) -> Heard:
+        """16 kHz mono (S,) as this animator hears it."""
+        return hear(samples, self.config.audio)
+
+    @torch.inference_mode()
+    def style(self, motion: Motion) -> Tensor:
+        """A manner from somebody's motion: (1, K, W) tokens. Raises ValueError if the take is too short to show one."""
+        if motion.duration_s < STYLE_SECONDS:
+            raise ValueError(f"The style clip shows {motion.duration_s:.1f} s of a face; at least {STYLE_SECONDS} s are wanted.")
+        z = (motion.values - self.space.mean) / self.space.std
+        device = next(self.model.parameters()).device
+        return self.model.style_encoder(torch.from_numpy(z.astype(np.float32))[None].to(device))
+
+    @torch.inference_mode()
+    def perform(
+        self,
+        heard: Heard,
+        emotion: np.ndarray,
+        *,
+        style: Tensor | None = None,
+        seed: int = 0,
+        gaze: Gaze = "human",
+        head: float = 1.0,
+        guidance: Guidance = Guidance(),  # noqa: B008 - frozen
+        schedule: Schedule = Schedule(),  # noqa: B008 - frozen
+    ) -> Iterator[np.ndarray]:
+        """Motion (n, 36) in natural units, a window at a time.
+
+        heard: T frames. emotion: (T, 8) weights. style: of `style`, None for the model's own. head: gain on head motion.
+        """
+        space = self.space
+        plan = draw_plan(heard, emotion, seed, gaze)
+        made = windows(
+            self.model, heard.features, emotion, style, space.aperture_direction * space.std,
+            seed=seed, guidance=guidance, schedule=schedule,
+        )  # fmt: skip
+        done, first_pose = 0, None
+        for z in made:
+            values = z * space.std + space.mean
+            values[:, : REGIONS["scale"].stop] *= head
+            first_pose = values[0, :6].copy() if first_pose is None else first_pose
+            yield enforce(values, plan[done : done + len(values)], space, first_pose)
+            done += len(values)

@@ -1,0 +1,92 @@
+"""What the animator hears: one interface to speech features at 25 Hz, and to where a voice rests or shuts the lips."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+FEATURES = ("mel", "front")
+LEAD = 1  # half frames (20 ms) by which lips are ahead of the sound they make
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A recording as the portrait needs it, T frames of 25 Hz.
+
+    features: (T, A) for the animator. silent: (T,) in [0, 1], 1 where nobody speaks. closed: (T,) in [0, 1], 1 where
+    the sound can only be made with shut lips (p, b, m).
+    """
+
+    features: np.ndarray
+    silent: np.ndarray
+    closed: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def speech_features(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from 16 kHz mono (S,) in [-1, 1] to features (T, A) float32, T = ceil(S / 640).
+
+    name: "mel", four log-mel frames side by side, or "front", the phone recogniser's inner state and odds beside a
+    coarse mel (loudness and colour, which a phone recogniser throws away). Raises ValueError for another.
+    """
+    if name not in FEATURES:
+        raise ValueError(f"Unknown speech features '{name}': choose one of {', '.join(FEATURES)}.")
+    if name == "mel":
+        return _log_mel
+    from mien.codec.front import load_front
+
+    front = load_front()
+    return lambda samples: _front_features(front.features(samples), samples)
+
+
+def hear(samples: np.ndarray, name: str) -> Heard:
+    """Hear a whole recording, 16 kHz mono (S,); name as in `speech_features`."""
+    from mien.codec.front import load_front
+    from mien.codec.phones import BILABIAL, PHONES
+
+    front = load_front().features(samples)
+    features = _front_features(front, samples) if name == "front" else _log_mel(samples)
+    odds = front.posteriors_50hz
+    shut = odds[:, [PHONES.index(phone) for phone in sorted(BILABIAL)]].sum(1)
+    return Heard(features, _silence(odds[:, PHONES.index("sil")], samples), _closures(shut))
+
+
+def _front_features(heard, samples: np.ndarray) -> np.ndarray:
+    coarse = _log_mel(samples).reshape(-1, 4, 20, 4).mean((1, 3))
+    return np.concatenate([heard.hidden, heard.posteriors, coarse], 1).astype(np.float32)
+
+
+def _log_mel(samples: np.ndarray) -> np.ndarray:
+    import torch
+
+    from mien.codec.mel import LogMel
+
+    padded = np.pad(samples.astype(np.float32), (0, -len(samples) % 640))
+    with torch.inference_mode():
+        frames, _ = LogMel()(torch.from_numpy(padded)[None])
+    return frames[0].reshape(len(padded) // 640, -1).numpy()
+
+
+def _silence(odds_50hz: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Where the recogniser hears no phone and little sound is left, per frame; both must agree on a noisy recording."""
+    frames = len(odds_50hz) // 2
+    padded = np.pad(samples.astype(np.float32), (0, max(0, frames * 640 - len(samples))))[: frames * 640]
+    level = 10 * np.log10((padded.reshape(frames, 640) ** 2).mean(1) + 1e-10)
+    loud = np.percentile(level, 95)
+    floor = np.percentile(level, 5)
+    quiet = np.clip(((loud - 18) - level) / 6, 0, 1) if loud - floor > 12 else np.zeros(frames)
+    quiet = np.maximum(quiet, level < -65)
+    odds = odds_50hz[: 2 * frames].reshape(frames, 2).mean(1)
+    return np.maximum(np.minimum(np.clip((odds - 0.3) / 0.4, 0, 1), quiet), level < -65).astype(np.float32)
+
+
+def _closures(odds_50hz: np.ndarray) -> np.ndarray:
+    """Lip closures per frame, each at least one whole frame long: a closure between two frames snaps to the nearer."""
+    ahead = np.append(odds_50hz[LEAD:], np.zeros(LEAD))
+    pairs = ahead[: len(ahead) // 2 * 2].reshape(-1, 2)
+    closed = np.clip((pairs.max(1) - 0.35) / 0.3, 0, 1)
+    peak = (pairs.max(1) >= np.append(pairs.max(1)[1:], 0)) & (pairs.max(1) >= np.append(0, pairs.max(1)[:-1]))
+    closed[peak & (pairs.max(1) > 0.5)] = 1
+    return closed.astype(np.float32)

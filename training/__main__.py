@@ -1,0 +1,97 @@
+"""`python -m mien.training`: prepare data, fit the motion space, train the networks."""
+
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from mien.cli import one_sentence
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+Shards = Annotated[Path, typer.Option(help="Folder of prepared shards.")]
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def read_config(name: str, **sections: type) -> dict[str, Any]:
+    """A YAML by name or path as one dataclass per section; unknown sections and keys are refused by name."""
+    path = Path(name) if name.endswith(".yaml") else CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))
+        raise FileNotFoundError(f"There is no config '{name}': give a .yaml file or one of {known}.")
+    content = yaml.safe_load(path.read_text()) or {}
+    if unknown := set(content) - set(sections):
+        raise ValueError(f"{path.name} has unknown section(s) {', '.join(sorted(unknown))}; known are {', '.join(sections)}.")
+    out = {}
+    for section, kind in sections.items():
+        values = content.get(section) or {}
+        if unknown := set(values) - {f.name for f in fields(kind)}:
+            known = ", ".join(f.name for f in fields(kind))
+            raise ValueError(f"{path.name}, {section}: unknown key(s) {', '.join(sorted(unknown))}; known are {known}.")
+        out[section] = kind(**values)
+    return out
+
+
+@app.command()
+@one_sentence
+def prepare(
+    data: Annotated[list[Path], typer.Option(help="Folder with a manifest.csv; may be given several times.")],
+    out: Annotated[Path, typer.Option(help="Where shards go; a stopped run goes on from them.")] = Path("shards"),
+    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+) -> None:
+    """Track films and pictures into shards. The manifest's columns are told in `mien/training/prepare.py`."""
+    from mien.training.prepare import prepare as run
+
+    for news in run(data, out, workers):
+        typer.echo(news)
+
+
+@app.command("fit-motion")
+@one_sentence
+def fit_motion(
+    shards: Shards = Path("shards"),
+    out: Annotated[Path, typer.Option(help="Checkpoint to write.")] = Path("motion.safetensors"),
+) -> None:
+    """Fit the motion space on the training clips, print its error on the held-out ones."""
+    import torch
+
+    from mien import checkpoints
+    from mien.training import motion_space
+    from mien.training.prepare import read_clips
+
+    clips = read_clips(shards)
+    films = motion_space.load_tracks(shards / c.track for c in clips if c.split == "train")
+    stills = motion_space.load_tracks(sorted((shards / "stills").glob("*.npz")))
+    space = motion_space.fit(films, stills)
+    checkpoints.save(out, {name: torch.from_numpy(value) for name, value in space.__dict__.items()}, {"kind": "motion"})
+    for split in ("train", "val", "test"):
+        held = motion_space.load_tracks(shards / c.track for c in clips if c.split == split)
+        typer.echo(f"{split}: {json.dumps(motion_space.reconstruction_error(space, held))}")
+
+
+@app.command()
+@one_sentence
+def animator(
+    config: Annotated[str, typer.Option(help="Name of a config, or a .yaml file.")] = "nano",
+    shards: Shards = Path("shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the run; goes on if it holds one.")] = Path("runs/animator"),
+    init: Annotated[str | None, typer.Option(help="Checkpoint to start from (name or path).")] = None,
+    steps: Annotated[int | None, typer.Option(help="Overrides the config's number of updates.")] = None,
+) -> None:
+    """Train the motion DiT. On several GPUs: `accelerate launch -m mien.training animator …`."""
+    from mien.portrait.animator import AnimatorConfig
+    from mien.training.animator import AnimatorTask, AnimatorTraining
+    from mien.training.loop import LoopConfig, train
+
+    parts = read_config(config, model=AnimatorConfig, training=AnimatorTraining, loop=LoopConfig)
+    loop = LoopConfig(**(asdict(parts["loop"]) | ({"steps": steps} if steps else {})))
+    task = AnimatorTask(parts["model"], parts["training"], shards, init)
+    typer.echo(f"{sum(p.numel() for p in task.model.parameters()) / 1e6:.2f} M parameters, {len(task.train_clips)} clips")
+    typer.echo(json.dumps(train(task, loop, out)))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""Text becomes speech, in a voice and with a feeling."""
