@@ -65,7 +65,7 @@ class FrontState:
     those of before the stream's beginning."""
 
     pending: Tensor  # (1, < FRAME_LENGTH)
-    memory: tuple[Tensor, ...]
+    memory: tuple[Tensor, ...] | None  # None: nothing was heard yet
     frames_to_drop: int
 
 
@@ -111,16 +111,6 @@ class Front(nn.Module):
         hidden = self.hidden(self.norm(x))
         return hidden, self.phones(hidden), tuple(states)
 
-    def init_state(self) -> FrontState:
-        """The state of a stream that has just begun."""
-        device, width = self.stem.weight.device, self.mel.memory
-        memory = (
-            torch.zeros(1, width, device=device),
-            self.stem.init_state(1, device),
-            *(block.init_state(1, device) for block in self.blocks),
-        )
-        return FrontState(torch.zeros(1, 0, device=device), memory, self.config.look_ahead)
-
     @torch.inference_mode()
     def step(
         self, samples: np.ndarray, state: FrontState | None = None, *, last: bool = False
@@ -132,12 +122,12 @@ class Front(nn.Module):
         the frames that are ready, each once `latency_ms` after its end has been heard, and the next state. Over a whole
         stream they are ceil(total samples / 640).
         """
-        state = state or self.init_state()
-        x = torch.from_numpy(check_sound(samples)).to(state.pending.device)
-        x = torch.cat([state.pending, x[None]], dim=1)
+        x = torch.from_numpy(check_sound(samples)).to(self.stem.weight.device)[None]
+        state = state or FrontState(x[:, :0], None, self.config.look_ahead)
+        x = torch.cat([state.pending, x], dim=1)
         if last:
             silence = -x.shape[1] % FRAME_LENGTH + self.config.look_ahead * FRAME_LENGTH
-            x = torch.nn.functional.pad(x, (0, silence))
+            x = nn.functional.pad(x, (0, silence))
         whole = x.shape[1] // FRAME_LENGTH * FRAME_LENGTH
         hidden = x.new_zeros(0, self.config.hidden)
         logits = x.new_zeros(0, len(PHONES))

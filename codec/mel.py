@@ -13,6 +13,9 @@ class LogMel(nn.Module):
     shifted and scaled by two constants, so that ordinary speech lies about within [-2, 2].
     """
 
+    window: Tensor
+    filters: Tensor
+
     def __init__(
         self,
         sample_rate: int = 16_000,

@@ -29,31 +29,31 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "neutral": Recipe({}),
     "happy": Recipe(
-        {"mouthSmile": 0.8, "cheekSquint": 0.8, "eyeSquint": 0.45, "mouthDimple": 0.15, "mouthUpperUp": 0.1},
+        {"mouthSmile": 1.1, "cheekSquint": 1.2, "eyeSquint": 0.5, "mouthDimple": 0.2, "mouthUpperUp": 0.15, "browOuterUp": 0.1},
         pitch=-0.02, gain=1.15, units="6+12",
     ),
     "sad": Recipe(
-        {"browInnerUp": 1.0, "browDown": 0.15, "mouthFrown": 0.9, "mouthShrugLower": 0.35, "eyeSquint": 0.5, "eyeLookDown": 0.25},
+        {"browInnerUp": 1.4, "browDown": 0.2, "mouthFrown": 1.2, "mouthShrugLower": 0.4, "eyeSquint": 0.8, "eyeLookDown": 0.3},
         pitch=0.10, roll=0.03, gain=0.6, units="1+4+15+17",
     ),
     "angry": Recipe(
-        {"browDown": 1.0, "eyeSquint": 0.3, "eyeWide": 0.15, "mouthPress": 0.4, "noseSneer": 0.6, "mouthFrown": 0.35},
-        pitch=0.05, lean=0.03, gain=1.3, units="4+5+7+23",
+        {"browDown": 1.6, "eyeSquint": 0.5, "eyeWide": 0.1, "mouthPress": 0.4, "noseSneer": 0.7, "mouthFrown": 0.7},
+        pitch=0.06, lean=0.03, gain=1.3, units="4+5+7+23",
     ),
     "fearful": Recipe(
-        {"browInnerUp": 1.0, "browOuterUp": 0.4, "browDown": 0.2, "eyeWide": 1.0, "mouthStretch": 0.6, "mouthFrown": 0.2},
+        {"browInnerUp": 1.4, "browOuterUp": 0.5, "browDown": 0.2, "eyeWide": 1.1, "mouthStretch": 0.9, "mouthFrown": 0.4, "mouthLowerDown": 0.3},
         pitch=-0.05, lean=-0.03, gain=1.1, units="1+2+4+5+20",
     ),
     "disgusted": Recipe(
-        {"noseSneer": 1.0, "mouthUpperUp": 0.5, "browDown": 0.6, "eyeSquint": 0.6, "mouthFrown": 0.5, "cheekSquint": 0.4},
+        {"noseSneer": 1.4, "mouthUpperUp": 0.6, "browDown": 1.0, "eyeSquint": 0.9, "mouthFrown": 0.6, "cheekSquint": 0.5},
         pitch=-0.04, roll=-0.03, lean=-0.02, units="9+10",
     ),
     "surprised": Recipe(
-        {"browInnerUp": 1.0, "browOuterUp": 1.0, "eyeWide": 1.0, "jawOpen": 0.12, "mouthFunnel": 0.1},
+        {"browInnerUp": 1.3, "browOuterUp": 1.3, "eyeWide": 1.1, "jawOpen": 0.16, "mouthFunnel": 0.1},
         pitch=-0.05, lean=-0.02, gain=1.2, units="1+2+5+26",
     ),
     "contempt": Recipe(
-        {"mouthSmileRight": 0.6, "mouthDimpleRight": 0.7, "cheekSquintRight": 0.4, "browDownLeft": 0.2, "eyeSquint": 0.35},
+        {"mouthSmileRight": 0.8, "mouthDimpleRight": 0.9, "cheekSquintRight": 0.6, "browDownLeft": 0.4, "browOuterUpRight": 0.3, "eyeSquint": 0.45},
         pitch=-0.06, roll=0.05, units="R12+R14",
     ),
 }  # fmt: skip

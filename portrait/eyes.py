@@ -34,7 +34,18 @@ def smooth_curve(x: np.ndarray, xp: np.ndarray, yp: np.ndarray) -> np.ndarray:
     h = xp[i + 1] - xp[i]
     b = np.clip((x - xp[i]) / h, 0, 1)
     a = 1 - b
-    return a * a * (1 + 2 * b) * yp[i] + b * b * (1 + 2 * a) * yp[i + 1] + a * b * h * (a * slopes[i] - b * slopes[i + 1])
+    ends = a * a * (1 + 2 * b) * yp[i] + b * b * (1 + 2 * a) * yp[i + 1]
+    return ends + a * b * h * (a * slopes[i] - b * slopes[i + 1])
+
+
+def edge_width(patch: np.ndarray) -> float:
+    """Over how many pixels (1 or more) the sharpest edges of a picture (H, W, 3) rise: what is drawn is no sharper."""
+    grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    slope = cv2.magnitude(
+        cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
+    )
+    low, high = np.percentile(grey, [2, 98])
+    return max(1.0, 0.5 * float(high - low) / max(float(np.percentile(slope, 99.5)), 1e-3))
 
 
 def _drawn_out(distance: np.ndarray, long: np.ndarray, short: np.ndarray) -> np.ndarray:
@@ -46,8 +57,10 @@ def _drawn_out(distance: np.ndarray, long: np.ndarray, short: np.ndarray) -> np.
 class Eye:
     """One eye of one picture. `box` (x0, y0, x1, y1) is the patch that `draw` repaints for lids and gaze."""
 
-    def __init__(self, image: np.ndarray, landmarks: np.ndarray, side: int, iod: float):
-        """image (H, W, 3) uint8; landmarks (478, 3) pixels; side 0 the eye of point 33, 1 that of 263; iod pixels."""
+    def __init__(self, image: np.ndarray, landmarks: np.ndarray, side: int, iod: float, edge: float):
+        """image (H, W, 3) uint8; landmarks (478, 3) pixels; side 0 the eye of point 33, 1 that of 263; iod pixels.
+
+        edge: width of the picture's sharpest edges, pixels."""
         upper, lower, iris = (landmarks[ids, :2] for ids in EYES[side])
         middle, across = (upper[0] + upper[-1]) / 2, upper[-1] - upper[0]
         self.iod, self.width = iod, (width := float(max(np.linalg.norm(across), 1e-3)))
@@ -58,9 +71,9 @@ class Eye:
         brow = (landmarks[list(BROWS[side]), :2] - middle) @ frame
         upper, lower, brow = (points[np.argsort(points[:, 0])] for points in (upper, lower, brow))
 
-        to_brow = np.clip(0.85 * float((upper[2:7, 1].mean() - brow[:, 1].mean())), 0.12 * width, 0.5 * width)
-        s, t = np.array([-0.62, 0.62]) * width, np.array([upper[:, 1].min() - to_brow - 2, lower[:, 1].max() + 0.3 * width])
-        corners = middle + np.array([(a, b) for a in s for b in t]) @ frame.T
+        self.above = float(np.clip(0.85 * (upper[2:7, 1].mean() - brow[:, 1].mean()), 0.12 * width, 0.5 * width))
+        top, bottom = upper[:, 1].min() - self.above - 2, lower[:, 1].max() + 0.3 * width
+        corners = middle + np.array([(s * width, t) for s in (-0.62, 0.62) for t in (top, bottom)]) @ frame.T
         height, wide = image.shape[:2]
         x0, y0 = (int(v) for v in np.clip(np.floor(corners.min(0)), 0, (wide, height)))
         x1, y1 = (int(v) for v in np.clip(np.ceil(corners.max(0)) + 1, 0, (wide, height)))
@@ -77,8 +90,9 @@ class Eye:
         self.s, self.t = (np.ascontiguousarray(rel[..., i], np.float32) for i in (0, 1))
         self.upper = smooth_curve(self.s, upper[:, 0], upper[:, 1]).astype(np.float32)
         self.lower = np.maximum(smooth_curve(self.s, lower[:, 0], lower[:, 1]), self.upper).astype(np.float32)
-        self.above = np.float32(to_brow)
-        self.near = smoothstep((0.58 - np.abs(self.s) / width) / 0.08).astype(np.float32)  # ends the drawing at the corners
+        # The drawing ends just past the corners.
+        self.near = smoothstep((0.58 - np.abs(self.s) / width) / 0.08).astype(np.float32)
+        self.edge = min(edge, 0.15 * width)
         self._prepare_skin(image[y0:y1, x0:x1])
         self._prepare_eyeball(image[y0:y1, x0:x1].astype(np.float32), iris)
 
@@ -88,12 +102,15 @@ class Eye:
         plain = cv2.morphologyEx(patch, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
         plain = cv2.GaussianBlur(plain, (0, 0), max(0.6, 0.06 * self.width)).astype(np.float32)
         # A shut lid lies in the light: it is nearly as light as the skin around the eye.
-        around = (self.t > self.lower + 0.12 * self.width) | (self.t < self.upper - 0.7 * self.above)
-        skin = np.median(patch[around & (np.abs(self.s) < 0.5 * self.width)].reshape(-1, 3), axis=0) if around.any() else 0
-        self.plain = plain + 0.65 * np.maximum(0.9 * skin - plain, 0)
-        edge = patch[(np.abs(self.t - self.upper) < max(1.0, 0.05 * self.width)) & (np.abs(self.s) < 0.45 * self.width)]
-        darkest = np.argsort(edge.astype(int).sum(-1))[: max(1, len(edge) // 8)]
-        self.lashes = edge[darkest].mean(0).astype(np.float32) if len(edge) else np.zeros(3, np.float32)
+        beside = np.abs(self.s) < 0.45 * self.width
+        around = beside & ((self.t > self.lower + 0.12 * self.width) | (self.t < self.upper - 0.7 * self.above))
+        skin = np.median(patch[around], axis=0) if around.any() else plain.mean((0, 1))
+        grain = np.clip(patch - cv2.GaussianBlur(patch, (0, 0), 1.5).astype(np.float32), -6, 6)
+        self.plain = plain + 0.65 * np.maximum(0.9 * skin - plain, 0) + grain
+        # Lashes are as dark as the picture's, or well darker than the skin, and of its hue.
+        edge = patch[beside & (np.abs(self.t - self.upper) < max(1.0, 0.05 * self.width))].mean(-1)
+        dark = min(float(np.percentile(edge, 10)) if len(edge) else 0.0, 0.45 * float(skin.mean()))
+        self.lashes = (dark * skin / max(float(skin.mean()), 1.0)).astype(np.float32)
 
     def _prepare_eyeball(self, colours: np.ndarray, iris: np.ndarray) -> None:
         """The white without its iris, and the iris as a whole disc."""
@@ -154,7 +171,9 @@ class Eye:
         lower = self.lower - height * LOWER_TRAVEL * max(shut, 0)
         skin = self._skin(patch, upper, lower, shut) if abs(shut) >= 0.01 else patch.astype(np.float32)
 
-        visible = np.clip(np.minimum(self.t - upper, lower - self.t) + 0.5, 0, 1) * (np.abs(self.s) < 0.52 * self.width)
+        visible = np.clip(np.minimum(self.t - upper, lower - self.t) / self.edge + 0.5, 0, 1) * (
+            np.abs(self.s) < 0.52 * self.width
+        )
         shadow = 0.35 * min(max(2 * shut, 0), 1) * np.exp(-np.maximum(self.t - upper, 0) / (0.05 * self.width))
         ball = self._eyeball(patch, shift) * (1 - shadow)[..., None]
         out = skin + (ball - skin) * visible[..., None]
@@ -165,15 +184,16 @@ class Eye:
     def _skin(self, patch: np.ndarray, upper: np.ndarray, lower: np.ndarray, shut: float) -> np.ndarray:
         """The skin of both lids, their edges moved to `upper` and `lower`: (h, w, 3) float32.
 
-        The strip between edge and brow is drawn out, lashes keep their size; as the eye shuts, bare skin takes its place.
+        The strip between edge and brow is drawn out, lashes keep their size; as the eye shuts, bare skin replaces it.
         """
+        clear = max(2.0, 0.06 * self.width) * min(max(3 * shut, 0), 1)  # what lies hard by the edge is the eyeball's
         long = self.above + upper - self.upper
         up = np.maximum(upper - self.t, 0)
-        t_upper = np.where(up > long, self.t, self.upper - _drawn_out(up, long, self.above))
+        t_upper = np.where(up > long, self.t, self.upper - np.maximum(_drawn_out(up, long, self.above), clear))
         below = 0.25 * self.width
         low = np.maximum(self.t - lower, 0)
         raised = below + self.lower - lower
-        t_lower = np.where(low > raised, self.t, self.lower + _drawn_out(low, raised, below))
+        t_lower = np.where(low > raised, self.t, self.lower + np.maximum(_drawn_out(low, raised, below), clear))
         on_upper = self.t < (upper + lower) / 2
         skin = self._look_up(patch, np.where(on_upper, t_upper, t_lower))
         bare = 0.85 * smoothstep((shut - 0.1) / 0.6) * (1 - smoothstep((up / long - 0.5) / 0.5)) * on_upper
@@ -191,7 +211,17 @@ class Eye:
     def _lash_line(self, upper: np.ndarray, shut: float) -> np.ndarray:
         """Cover (0..1) of the line where the lids meet: soft, longer downwards, fading towards the corners."""
         off = self.t - upper
-        line = np.exp(-((off / np.where(off < 0, max(0.6, 0.02 * self.width), max(0.8, 0.04 * self.width))) ** 2))
+        line = np.exp(
+            -(
+                (
+                    off
+                    / np.where(
+                        off < 0, max(0.6 * self.edge, 0.02 * self.width), max(0.8 * self.edge, 0.04 * self.width)
+                    )
+                )
+                ** 2
+            )
+        )
         return 0.8 * smoothstep(shut / 0.7) * line * smoothstep((0.5 - np.abs(self.s) / self.width) / 0.12)
 
     def _eyeball(self, patch: np.ndarray, shift: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The figures by which a talking portrait is judged: pure functions of tracked landmarks and sound.
 
-Every figure has a name, a unit and a definition in `FIGURES`; `figures` takes those of one film, `pooled` those of many.
-Lengths are in inter-ocular distances (IOD), so faces of all sizes compare. Letters: T frames of 25 Hz, S samples of 16 kHz.
+Every figure has a name, a unit and a definition in `FIGURES`; `figures` takes those of one film, `pooled` those of
+many. Lengths are in inter-ocular distances (IOD), so faces of all sizes compare. Letters: T frames of 25 Hz, S samples
+of 16 kHz.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ LONGEST_BLINK_S = 0.7  # longer ones are eyes closed or cast down
 SURE = 0.5  # odds of a p, b or m that count as one
 
 FIGURES: dict[str, tuple[str, str]] = {
-    "sync_confidence": ("cosine", "agreement of lips and sound at the best offset less its median over +-15 frames (portrait/sync.py)"),
+    "sync_confidence": ("correlation", "of lips and sound at the best offset, less the median over ±15 frames"),
     "sync_offset": ("frames", "offset of the best agreement, + if the film is later than its sound"),
     "sync_within_1": ("share", "clips whose offset is at most one frame"),
     "sync_ratio": ("ratio", "sync confidence over that of real footage"),
@@ -33,8 +34,8 @@ FIGURES: dict[str, tuple[str, str]] = {
     "lips_r": ("correlation", "opening of the lips against the real lips of the same clip"),
     "lips_spread": ("ratio", "standard deviation of the opening over the real lips'"),
     "lips_error": ("IOD", "rms difference of the opening to the real lips', means removed"),
-    "audio_gain": ("ratio", "lips_error of a film made with another clip's sound over that of the film made with the right sound"),
-    "jitter_face": ("1e-3 IOD", "rms third difference over frames of the points that speech moves least, in the picture"),
+    "audio_gain": ("ratio", "lips_error of a film made with another clip's sound over that with the right sound"),
+    "jitter_face": ("1e-3 IOD", "rms third difference over frames of the face's firm points, in the picture"),
     "jitter_lips": ("1e-3 IOD", "rms third difference over frames of the lips, head held still"),
     "jitter_face_start": ("1e-3 IOD", "jitter_face of the first second"),
     "jitter_lips_start": ("1e-3 IOD", "jitter_lips of the first second"),
@@ -45,16 +46,19 @@ FIGURES: dict[str, tuple[str, str]] = {
     "closures": ("share", "p, b, m that are heard and at which, within a frame, the lips meet"),
     "closures_chance": ("share", "the same for equally long spans anywhere in speech"),
     "head_spread": ("rad", "standard deviation of the head's rotation, all axes together"),
+    "head_within": ("share", "films whose head_spread lies between the 5th and the 95th percentile of real footage"),
     "head_speed": ("rad/s", "rms angular speed of the head, over 0.16 s"),
     "identity": ("cosine", "dlib's face descriptor of frames against that of the source picture"),
     "sharpness_face": ("ratio", "rms gradient of the face over that of the source picture"),
     "sharpness_mouth": ("ratio", "rms gradient of the mouth over that of the source picture"),
-    "background": ("0 ... 255", "largest change of any pixel outside the portrait's box"),
+    "background": ("0 … 255", "largest change of any pixel outside the portrait's box"),
+    "tracked": ("share", "frames in which the tracker finds the face"),
 }  # fmt: skip
 
 MEDIANS = (
-    "sync_confidence", "sync_offset", "lips_r", "lips_spread", "lips_error", "jitter_face", "jitter_lips", "jitter_face_start",
-    "jitter_lips_start", "head_spread", "head_speed", "identity", "sharpness_face", "sharpness_mouth",
+    "sync_confidence", "sync_offset", "lips_r", "lips_spread", "lips_error", "jitter_face", "jitter_lips",
+    "jitter_face_start", "jitter_lips_start", "head_spread", "head_speed", "identity", "sharpness_face",
+    "sharpness_mouth", "tracked",
 )  # fmt: skip
 
 
@@ -62,8 +66,8 @@ MEDIANS = (
 class Film:
     """A tracked film and its sound.
 
-    landmarks: (T, 478, 3) pixels. samples: (S,) 16 kHz mono. template: (478, 3) canonical face. picture: figures that were
-    measured on the pictures themselves (identity, sharpness, background), as they are.
+    landmarks: (T, 478, 3) pixels. samples: (S,) 16 kHz mono. template: (478, 3) canonical face. picture: figures that
+    were measured on the pictures themselves (identity, sharpness, background), as they are.
     """
 
     landmarks: np.ndarray
@@ -112,7 +116,9 @@ def figures(film: Film, expert: SyncExpert, shut: np.ndarray | None = None) -> d
     shut: (2 T,) odds at 50 Hz that a p, b or m is heard (see `shut_odds`); None leaves closures out.
     """
     blinks = find_blinks(film.lids)
-    resting = np.concatenate([film.closed[span] for span in pauses(film.samples, len(film.closed))] or [np.zeros(0, bool)])
+    resting = np.concatenate(
+        [film.closed[span] for span in pauses(film.samples, len(film.closed))] or [np.zeros(0, bool)]
+    )
     out: dict[str, Any] = {
         "seconds": len(film.landmarks) / FPS,
         "jitter_face": jitter(film.frame),
@@ -151,7 +157,7 @@ def jitter(points: np.ndarray) -> float:
 
 
 def head_speed(rotation: np.ndarray) -> float:
-    """Rms angular speed, rad/s, of rotations (T, 3) over four frames, which lets a tracker's noise pass for no speed."""
+    """Rms angular speed, rad/s, of rotations (T, 3): over four frames, so that a tracker's noise is no speed."""
     turned = rotation[4:] - rotation[:-4]
     return float(np.sqrt((turned**2).sum(1).mean()) * FPS / 4) if len(turned) else 0.0
 
@@ -179,7 +185,7 @@ def find_blinks(lids: np.ndarray) -> list[tuple[float, float]] | None:
 
 
 def _crossing(ratio: np.ndarray, outside: int, inside: int) -> float:
-    """Share of a frame by which a blink reaches beyond its outermost low frame: where the line between two crosses OPEN."""
+    """Share of a frame by which a blink reaches beyond its outermost low frame, to where the lids cross OPEN."""
     if not 0 <= outside < len(ratio):
         return 0.5
     return float(np.clip((OPEN - ratio[inside]) / max(ratio[outside] - ratio[inside], 1e-6), 0, 1))

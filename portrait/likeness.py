@@ -17,7 +17,7 @@ INSTALL = "pip install --no-deps dlib-bin face_recognition_models"
 
 
 class Likeness:
-    """A source picture with a face, to which frames are compared. image: (H, W, 3) uint8 RGB; landmarks: (478, 3) pixels."""
+    """A source picture to which frames are compared. image: (H, W, 3) uint8 RGB; landmarks: (478, 3) pixels."""
 
     def __init__(self, image: np.ndarray, landmarks: np.ndarray):
         self.descriptor = describe(image, landmarks) if can_identify() else None
@@ -53,7 +53,7 @@ def can_identify() -> bool:
 
 @lru_cache(maxsize=1)
 def _networks():
-    """dlib's landmark and descriptor networks. The weights' package is found, not imported: it needs an old setuptools."""
+    """dlib's landmark and descriptor networks; their package is found, not imported: it needs an old setuptools."""
     if not can_identify():
         raise ModuleNotFoundError(f"Identity is judged by dlib, which is not installed: {INSTALL}")
     import dlib

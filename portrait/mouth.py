@@ -8,7 +8,16 @@ import cv2
 import numpy as np
 
 from mien.portrait.eyes import smooth_curve, smoothstep
-from mien.portrait.geometry import EYES, INNER_LOWER, INNER_UPPER, LOWER_LIP, LOWER_SHARE, OUTER_LOWER, OUTER_UPPER, UPPER_LIP, UPPER_SHARE
+from mien.portrait.geometry import (
+    EYES,
+    INNER_LOWER,
+    INNER_UPPER,
+    LOWER_LIP,
+    OUTER_LOWER,
+    OUTER_UPPER,
+    UPPER_LIP,
+    UPPER_SHARE,
+)
 
 PARTED = 0.045  # a lip gap above this (IOD) is an open mouth in the picture: its inside is lent to the film
 LONGEST = 0.14  # of a tooth, IOD
@@ -23,12 +32,12 @@ class Mouth:
     upper (h, w, 3), lower (h, w, 4) float32: signed distance in pixels into the lip (positive inside), the same divided
         by the local softness of the seam, 1 between the corners falling to 0 beyond them; for the lower lip also the
         place along the mouth, -1 and 1 at the corners.
-    teeth, floor: (h, w, 4) float32: colour 0..255 and cover of what is fixed to the skull, and of what goes with the jaw.
+    teeth, floor: (h, w, 4) float32: colour 0..255 and cover of what hangs on the skull, and of what lies on the jaw.
     parted: whether the picture's own mouth is open. landmarks: those given, with the inner lips' on the edges found.
     """
 
-    def __init__(self, image: np.ndarray, landmarks: np.ndarray, iod: float):
-        """image (H, W, 3) uint8; landmarks (478, 3) pixels; iod pixels."""
+    def __init__(self, image: np.ndarray, landmarks: np.ndarray, iod: float, edge: float):
+        """image (H, W, 3) uint8; landmarks (478, 3) pixels; iod pixels; edge: width of the sharpest edges, pixels."""
         points = landmarks[:, :2].astype(np.float32)
         left, right = points[78], points[308]
         self.width = width = float(max(np.linalg.norm(right - left), 2.0))
@@ -51,26 +60,29 @@ class Mouth:
         self.parted = bool(gap.max() > PARTED * iod)
         patch = image[y0:y1, x0:x1]
         self._measure_colours(image, points)
+        self.edge = min(edge, 0.04 * iod)
         upper, lower = self._find_edges(patch, points)
         self.landmarks = landmarks.copy()
         for ids, edge in ((INNER_UPPER, upper), (INNER_LOWER, lower)):
             self.landmarks[ids, :2] = middle + edge[:, :1] * axis + edge[:, 1:] * down
         t_upper, t_lower = self._curve(upper), self._curve(lower)
         t_lower = np.maximum(t_lower, t_upper)
-        along = np.hypot(*np.gradient(np.dstack([t_upper, t_lower]), axis=(0, 1)))  # how steep the edges run
-        straight = 1 / np.sqrt(1 + np.minimum(along, 3) ** 2)
+        steep = np.hypot(*np.gradient(np.dstack([t_upper, t_lower]), axis=(0, 1)))  # where an edge slants, it is nearer
+        straight = 1 / np.sqrt(1 + np.minimum(steep, 3) ** 2)
         beyond = np.maximum(np.abs(self.s) - width / 2, 0)
         soft = EDGE + CORNER_SLOPE * beyond
         inside = smoothstep(1 - beyond / (0.03 * iod))
-        self.upper = np.dstack([(t_upper - self.t) * straight[..., 0], (t_upper - self.t) / soft, inside]).astype(np.float32)
-        self.lower = np.dstack([(self.t - t_lower) * straight[..., 1], (self.t - t_lower) / soft, inside, 2 * self.s / width]).astype(np.float32)
+        into_upper, into_lower, along = t_upper - self.t, self.t - t_lower, 2 * self.s / width
+        upper = (into_upper * straight[..., 0], into_upper / soft, inside)
+        lower = (into_lower * straight[..., 1], into_lower / soft, inside, along)
+        self.upper, self.lower = np.dstack(upper).astype(np.float32), np.dstack(lower).astype(np.float32)
         self.teeth, self.floor = self._painted_teeth(t_upper), np.zeros((*self.t.shape, 4), np.float32)
         if self.parted:
             teeth, self.floor = self._own_inside(patch, t_upper, t_lower)
             if teeth[..., 3].max() > 0.5:
                 self.teeth = teeth
-        inside = (self.t > t_upper) & (self.t < t_lower)
-        self.bare = 1 - float(self.floor[inside, 3].mean()) if inside.any() else 1.0  # how much of a tongue is to be painted
+        between = (self.t > t_upper) & (self.t < t_lower)  # how much of a tongue is left to paint
+        self.bare = 1 - float(self.floor[between, 3].mean()) if between.any() else 1.0
 
     def _curve(self, edge: np.ndarray) -> np.ndarray:
         """t of an edge (11, 2) in the mouth's frame at every s of the patch."""
@@ -86,24 +98,24 @@ class Mouth:
         frame = np.stack([self.axis, self.down], 1)
         upper, lower = ((points[ids] - self.middle) @ frame for ids in (INNER_UPPER, INNER_LOWER))
         reach = 0.03 * self.iod
+        soft = cv2.GaussianBlur(patch, (0, 0), max(0.5, 0.006 * self.iod))
         steps = np.linspace(-1, 1, 25, dtype=np.float32)
 
         def look(edge: np.ndarray, offsets: np.ndarray) -> np.ndarray:
             """Colours of the patch at offsets (in t) from an edge: (11, len(offsets), 3)."""
             t = edge[:, 1:] + offsets
             at = self.middle + edge[:, :1, None] * self.axis + t[..., None] * self.down - np.float32(self.box[:2])
-            soft = cv2.GaussianBlur(patch, (0, 0), max(0.5, 0.006 * self.iod))
-            return cv2.remap(soft, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+            colours = cv2.remap(soft, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            return colours.astype(np.float32)
 
         def best(score: np.ndarray) -> np.ndarray:
-            """Offset with the best score at every place, drawn to the landmark and to its neighbours'; corners stay."""
+            """Offsets (11,) of the best score, bent smoothly along the mouth, zero at its corners."""
             span = np.ptp(score, axis=1, keepdims=True).max() + 1e-6
             offset = steps[(score / span - 0.5 * steps**2).argmax(1)] * reach
-            padded = np.r_[0, offset[1:-1], 0]
-            middle = np.median([padded[:-2], padded[1:-1], padded[2:]], axis=0)
-            middle = np.r_[0, middle, 0]
-            smooth = (middle[:-2] + 2 * middle[1:-1] + middle[2:]) / 4
-            return np.r_[0, smooth, 0]
+            u = np.linspace(-1, 1, len(offset))
+            bows = (1 - u**2)[:, None] * np.stack([np.ones_like(u), u, u**2], 1)
+            fit = np.linalg.solve(bows.T @ bows + 0.1 * np.diag([0, 1, 1]), bows.T @ offset)
+            return bows @ fit
 
         if not self.parted:
             seam = upper.copy()
@@ -126,7 +138,7 @@ class Mouth:
         def polygon(ids):
             p = points[ids]
             a, b = np.maximum(np.floor(p.min(0)).astype(int), 0), np.ceil(p.max(0)).astype(int) + 1
-            crop = image[a[1]:b[1], a[0]:b[0]]
+            crop = image[a[1] : b[1], a[0] : b[0]]
             mask = np.zeros(crop.shape[:2], np.uint8)
             if mask.size:
                 cv2.fillPoly(mask, [np.round(p - a).astype(np.int32)], 1)
@@ -135,7 +147,8 @@ class Mouth:
         cheeks = np.concatenate([polygon([50, 101, 36, 205, 187]), polygon([280, 330, 266, 425, 411])])
         self.skin = np.median(cheeks, axis=0) if len(cheeks) else np.full(3, 150.0)
         usual = self.skin * np.array([0.8, 0.55, 0.55])
-        lips = [polygon([*outer, *inner[::-1]]) for outer, inner in ((OUTER_UPPER, INNER_UPPER), (OUTER_LOWER, INNER_LOWER))]
+        rings = ((OUTER_UPPER, INNER_UPPER), (OUTER_LOWER, INNER_LOWER))
+        lips = [polygon([*outer, *inner[::-1]]) for outer, inner in rings]
         self.upper_lip, self.lower_lip = (np.median(lip, axis=0) if len(lip) else usual for lip in lips)
         self.lip = (self.upper_lip + self.lower_lip) / 2
         whites = np.concatenate([polygon([*upper, *lower[::-1]]) for upper, lower, _ in EYES])
@@ -160,9 +173,11 @@ class Mouth:
         pale = colours.mean(-1) - 0.7 * np.ptp(colours, axis=-1)
         lip = self.lip.mean() - 0.7 * np.ptp(self.lip)
         level = max(0.6 * float(np.percentile(pale[between], 90)), lip + 25)
-        _, parts = cv2.connectedComponents((between & (pale > level) & (under < LONGEST * self.iod)).astype(np.uint8), connectivity=4)
+        bright = between & (pale > level) & (under < LONGEST * self.iod)
+        _, parts = cv2.connectedComponents(bright.astype(np.uint8), connectivity=4)
         hanging = np.setdiff1d(parts[between & (under < 0.3 * (t_lower - t_upper))], [0])
-        teeth = np.isin(parts, [n for n in hanging if (parts == n).sum() > 0.02 * between.sum()])
+        hanging = np.isin(parts, [n for n in hanging if (parts == n).sum() > 0.02 * between.sum()])
+        teeth = between & (under < self._row_length(under, hanging))
         if full := teeth.sum() > 0.5 * between.sum():
             teeth = between  # a broad smile: the shaded teeth at its ends belong to the row
 
@@ -178,12 +193,23 @@ class Mouth:
         first = np.where(under > -LONGEST * self.iod, first, 0).astype(np.float32)
         y, x = np.indices(self.t.shape, dtype=np.float32)
         where = np.dstack([x + first * self.down[0], y + first * self.down[1]])
-        teeth = cv2.remap(np.dstack([colours, smoothstep(2 * soft - 0.5)]).astype(np.float32), where, None, cv2.INTER_LINEAR,
-                          borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
-        return teeth, floor
+        teeth = np.dstack([colours, smoothstep(2 * soft - 0.5)]).astype(np.float32)
+        return cv2.remap(teeth, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), floor
+
+    def _row_length(self, under: np.ndarray, teeth: np.ndarray) -> np.ndarray:
+        """How far the row of teeth hangs down at every place: the gaps between teeth belong to it."""
+        if not teeth.any():
+            return np.zeros_like(under)
+        place = np.clip((self.s / self.width + 0.5) * 40, 0, 39).astype(int)
+        length = np.zeros(40)
+        np.maximum.at(length, place[teeth], under[teeth])
+        found = np.flatnonzero(length)
+        length = np.interp(np.arange(40), found, length[found], left=0, right=0)
+        length = np.convolve(np.pad(length, 2), [0.1, 0.2, 0.4, 0.2, 0.1], "valid")
+        return np.interp(self.s / self.width + 0.5, (np.arange(40) + 0.5) / 40, length)
 
     def _painted_teeth(self, t_upper: np.ndarray) -> np.ndarray:
-        """A row of upper teeth behind the upper lip, its edge just below closed lips, or hidden if a parted mouth hides it."""
+        """A row of upper teeth behind the upper lip; its edge lies just below closed lips; parted lips hide it."""
         half = 0.40 * self.width
         u = np.abs(self.s) / half
         length = 0.03 * self.iod * (1 - 0.45 * u**2) * (not self.parted)
@@ -196,12 +222,14 @@ class Mouth:
         light = (1 - 0.42 * np.clip(u, 0, 1.2) ** 2) * (1 - 0.16 * gaps)
         light *= 1 - 0.12 * smoothstep((self.t - t_upper) / np.maximum(length, 1))
         teeth = np.dstack([self.enamel * light[..., None], cover]).astype(np.float32)
-        return cv2.GaussianBlur(teeth, (0, 0), float(np.clip(0.006 * self.iod, 0.45, 3)))
+        return cv2.GaussianBlur(teeth, (0, 0), max(0.45, 0.006 * self.iod, 0.4 * self.edge))
 
-    def paint(self, sheet: np.ndarray, upper: np.ndarray, lower: np.ndarray, teeth: np.ndarray, floor: np.ndarray | None) -> None:
+    def paint(
+        self, sheet: np.ndarray, upper: np.ndarray, lower: np.ndarray, teeth: np.ndarray, floor: np.ndarray | None
+    ) -> None:
         """Fill the opening between the lips of a warped picture, in place.
 
-        sheet: (h, w, 3) uint8, the warped picture. upper (h, w, 3), lower (h, w, 4): the carried distances (see the class).
+        sheet: (h, w, 3) uint8, the warped picture. upper (h, w, 3), lower (h, w, 4): distances (see the class) carried.
         teeth, floor: (h, w, 4) carried by skull and jaw; no floor where the picture's mouth is closed.
         """
         margin = 0.05 * self.iod if self.parted else 1.0
@@ -211,9 +239,10 @@ class Mouth:
             return
         part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         sheet, upper, lower, teeth = (a[part] for a in (sheet, upper, lower, teeth))
-        above, below, x = -upper[..., 0], -lower[..., 0], lower[..., 3]  # distances from the lips' edges into the opening
+        above, below, x = -upper[..., 0], -lower[..., 0], lower[..., 3]  # from the lips' edges into the opening
         within = np.minimum(upper[..., 2], lower[..., 2])
-        cover = np.clip(1 - np.clip(0.5 - above, 0, 1) - np.clip(0.5 - below, 0, 1), 0, 1) * within
+        edges = np.clip(0.5 - above / self.edge, 0, 1) + np.clip(0.5 - below / self.edge, 0, 1)
+        cover = np.clip(1 - edges, 0, 1) * within
         line = self._lip_line(above, below) * within if self.parted else 0 * within
         above, below = np.maximum(above, 0), np.maximum(below, 0)
         gap = above + below

@@ -43,7 +43,6 @@ class Performer:
         device = next(self.model.parameters()).device
         return self.model.style_encoder(torch.from_numpy(z.astype(np.float32))[None].to(device))
 
-    @torch.inference_mode()
     def perform(
         self,
         heard: Heard,

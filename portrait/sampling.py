@@ -36,6 +36,7 @@ class Schedule:
     temperature: float = 1.0
 
 
+@torch.inference_mode()
 def windows(
     model: Animator,
     audio: np.ndarray,

@@ -17,8 +17,9 @@ from mien.codec.mel import LogMel
 from mien.portrait import geometry
 
 REACH = 15  # frames that sound and lips are shifted against each other, each way
-LEAST_FRAMES = 40  # of a clip that can be judged: the reach, and a second of overlap
+LEAST_FRAMES = 50  # of a clip that can be judged: the reach, a window's ends, and most of a second of overlap
 HOP = 640  # samples of 16 kHz in a frame
+LEAST_SPREAD = 0.01  # of embeddings: lips that hardly move are in time with nothing
 MELS_A_FRAME = 4  # log-mel frames of 10 ms in a frame of film
 
 LIPS = sorted({*geometry.OUTER_UPPER, *geometry.OUTER_LOWER, *geometry.INNER_UPPER, *geometry.INNER_LOWER})
@@ -30,21 +31,27 @@ POSITION_UNIT, SPEED_UNIT = 0.05, 0.02  # IOD, IOD a frame: about what speaking 
 
 @dataclass(frozen=True)
 class SyncConfig:
-    """Sizes of the judge. A window of kernel and depth: 1 + depth * (kernel - 1) frames, 0.84 s."""
+    """Sizes of the judge. Every frame is judged by a window of 1 + depth * (kernel - 1) frames about it, 0.68 s."""
 
     width: int = 128
-    depth: int = 5
+    depth: int = 4
     kernel: int = 5
     embedding: int = 64
     dropout: float = 0.1
+
+    @property
+    def margin(self) -> int:
+        """Frames at either end of a clip that have no whole window, and no embedding."""
+        return self.depth * (self.kernel // 2)
 
 
 @dataclass(frozen=True)
 class Sync:
     """What the judge says of a clip.
 
-    confidence: agreement at the best offset less the median over all offsets; about 0 if lips and sound are strangers.
-    offset: frames by which the film is later than its sound. curve: (2 * REACH + 1,) agreement by offset from -REACH.
+    confidence: correlation at the best offset less the median over all offsets, 0 … 1; small if lips and sound are
+    strangers, 0 for lips that do not move. offset: frames by which the film is later than its sound.
+    curve: (2 * REACH + 1,) correlation by offset, from -REACH.
     """
 
     confidence: float
@@ -53,24 +60,28 @@ class Sync:
 
 
 class Block(nn.Module):
-    """ConvNeXt's residual block, looking both ways: a judge may wait for what comes."""
+    """ConvNeXt's residual block, looking both ways: a judge may wait for what comes.
+
+    Without padding: the ends of a clip would look alike in both streams, and be taken for sync.
+    """
 
     def __init__(self, width: int, kernel: int, dropout: float):
         super().__init__()
-        self.conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.cut = kernel // 2
+        self.conv = nn.Conv1d(width, width, kernel, groups=width)
         self.norm = nn.LayerNorm(width)
         self.up = nn.Linear(width, 2 * width)
         self.down = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D)."""
+        """(B, T, D) to (B, T - 2 * cut, D)."""
         mixed = self.norm(self.conv(x.transpose(1, 2)).transpose(1, 2))
-        return x + self.dropout(self.down(F.gelu(self.up(mixed))))
+        return x[:, self.cut : -self.cut] + self.dropout(self.down(F.gelu(self.up(mixed))))
 
 
 class Encoder(nn.Module):
-    """A stream of numbers per frame to unit vectors per frame: (B, T, C) to (B, T, E)."""
+    """A stream of numbers per frame to unit vectors per frame that has a whole window."""
 
     def __init__(self, channels: int, config: SyncConfig):
         super().__init__()
@@ -80,7 +91,7 @@ class Encoder(nn.Module):
         self.leave = nn.Linear(config.width, config.embedding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Unit vectors (B, T, E)."""
+        """(B, T, C) to unit vectors (B, T - 2 * margin, E)."""
         return F.normalize(self.leave(self.norm(self.blocks(self.enter(x)))), dim=-1)
 
 
@@ -96,7 +107,7 @@ class SyncExpert(nn.Module):
         self.register_buffer("template", start)
 
     def read_lips(self, landmarks: np.ndarray) -> np.ndarray:
-        """Tracked landmarks (T, 478, 3) in pixels to what the lips' network sees: (T, NUMBERS), free of rest and pose."""
+        """Landmarks (T, 478, 3), pixels, to what the lips' network sees, free of rest and pose: (T, NUMBERS)."""
         canonical, _ = geometry.canonicalise(landmarks, self.template.float().numpy())
         return lip_numbers(canonical[:, WATCHED, :2])
 
@@ -109,11 +120,12 @@ class SyncExpert(nn.Module):
         """
         frames = min(len(landmarks), len(samples) // HOP)
         if frames < LEAST_FRAMES:
-            raise ValueError(f"{frames} frames are too few to judge lip sync: {LEAST_FRAMES} ({LEAST_FRAMES / 25:g} s) are wanted.")
+            raise ValueError(
+                f"{frames} frames are too few to judge lip sync: {LEAST_FRAMES} ({LEAST_FRAMES / 25:g} s) are wanted."
+            )
         lips = torch.from_numpy(self.read_lips(landmarks[:frames]))[None]
         mel = torch.from_numpy(log_mel(samples[: frames * HOP]))[None]
-        curve = agreement(self.lips(lips)[0], self.sound(mel)[0]).numpy()
-        return Sync(float(curve.max() - np.median(curve)), int(curve.argmax()) - REACH, curve)
+        return verdict(self.lips(lips)[0], self.sound(mel)[0])
 
 
 def lip_numbers(points: np.ndarray) -> np.ndarray:
@@ -133,13 +145,24 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
 
 
 def agreement(lips: Tensor, sound: Tensor) -> Tensor:
-    """Mean cosine by offset, (..., T, E) twice to (..., 2 * REACH + 1): lips of frame n meet the sound of frame n - offset."""
+    """Mean product of embeddings (..., T, E) by offset: lips of frame n meet the sound of frame n - offset.
+
+    Returns (..., 2 * REACH + 1), from offset -REACH.
+    """
     frames = lips.shape[-2]
     curve = []
     for offset in range(-REACH, REACH + 1):
         first, end = max(0, offset), min(frames, frames + offset)
         curve.append((lips[..., first:end, :] * sound[..., first - offset : end - offset, :]).sum(-1).mean(-1))
     return torch.stack(curve, -1)
+
+
+def verdict(lips: Tensor, sound: Tensor) -> Sync:
+    """What embeddings of a clip's lips and sound (T, E) say: their correlation over time, by offset."""
+    lips, sound = lips - lips.mean(0), sound - sound.mean(0)  # what never changes is in time with everything
+    spread = (lips.square().sum(-1).mean() * sound.square().sum(-1).mean()).sqrt()
+    curve = (agreement(lips, sound) / (spread + LEAST_SPREAD)).numpy()
+    return Sync(float(curve.max() - np.median(curve)), int(curve.argmax()) - REACH, curve)
 
 
 @lru_cache(maxsize=1)

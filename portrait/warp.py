@@ -5,7 +5,7 @@ the pose turns it; the move is inverted on a coarse grid, drawn out to a map, an
 where the lips part, the mouth's inside is painted (mouth.py).
 
 Field A follows all points but the lower lip's, field B all but the upper lip's. A is shown above the seam, B below it,
-so lips part along a true edge. Grids and maps are (rows, columns, 2) in pixels of `box`; letters: G grid nodes, P points.
+so lips part along a true edge. Grids and maps are (rows, columns, 2) in pixels of `box`. G grid nodes, P points.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from mien.portrait.eyes import Eye
+from mien.portrait.eyes import Eye, edge_width
 from mien.portrait.geometry import EYES, INNER_LOWER, INNER_UPPER, LOWER_LIP, OVAL, UPPER_LIP, canonicalise, seal
 from mien.portrait.mouth import Mouth
 from mien.portrait.shape import FaceShape
@@ -82,7 +82,9 @@ class Portrait:
     Turns are held softly within 15 degrees of pitch, 20 of yaw and roll; what would fold is scaled back.
     """
 
-    def __init__(self, image: np.ndarray, landmarks: np.ndarray, template: np.ndarray, rest_offset: np.ndarray | None = None):
+    def __init__(
+        self, image: np.ndarray, landmarks: np.ndarray, template: np.ndarray, rest_offset: np.ndarray | None = None
+    ):
         """Prepare a picture.
 
         image: (H, W, 3) uint8 RGB. landmarks: (478, 3) pixels (z too). template: (478, 3) canonical face.
@@ -91,11 +93,16 @@ class Portrait:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"The picture is {image.dtype} {image.shape}, wanted is uint8 (height, width, 3) in RGB.")
+        if landmarks.shape != (478, 3):
+            raise ValueError(f"The landmarks are {landmarks.shape}, wanted are (478, 3) in pixels, irises among them.")
         self.image = np.ascontiguousarray(image)
         given, self.pose = canonicalise(landmarks.astype(np.float64), template)
         self.iod = iod = float(self.pose.iod)
-        self.mouth = Mouth(self.image, landmarks.astype(np.float64), iod)
-        self.eyes = [Eye(self.image, landmarks.astype(np.float64), side, iod) for side in (0, 1)]
+        places = landmarks.astype(np.float64)
+        low, high = np.maximum(places.min(0).astype(int), 0), np.maximum(places.max(0).astype(int), 0) + 2
+        edge = edge_width(self.image[low[1] : high[1], low[0] : high[0]])
+        self.mouth = Mouth(self.image, places, iod, edge)
+        self.eyes = [Eye(self.image, places, side, iod, edge) for side in (0, 1)]
         # The lips close from the edges that the picture shows, which are not quite where the tracker saw them.
         points = self.mouth.landmarks
         seen = given + (points - landmarks) @ self.pose.rotation.T / iod
@@ -104,7 +111,7 @@ class Portrait:
         self._make_grid(points)
         self._make_fields(points)
         self.points = points.astype(np.float32)
-        self._limit_rest()
+        self._ease_rest()
 
     # -- preparation ---------------------------------------------------------------------------------------------------
 
@@ -119,7 +126,7 @@ class Portrait:
         low, high = np.floor(reach.min(0)).astype(int), np.ceil(reach.max(0)).astype(int)
         low, high = np.maximum(low, 0), np.minimum(high, (width, height))
         self.box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
-        columns, rows = (-(-(high - low) // k) + 2).tolist()  # one more cell on each side: maps are exact at the box's border
+        columns, rows = (-(-(high - low) // k) + 2).tolist()  # one more on each side: exact maps at the box's border
         self.shape = (rows, columns)
         gx = low[0] - k + (np.arange(columns) + 0.5) * k - 0.5
         gy = low[1] - k + (np.arange(rows) + 0.5) * k - 0.5
@@ -181,7 +188,7 @@ class Portrait:
         pivot = np.r_[self.centre, face[OVAL, 2].mean()] + iod * (np.array([0, 1.3, 0.7]) @ self.pose.rotation)
         self.pivot = pivot.astype(np.float32)
 
-        # Each field is worked out where it can be shown, with room for how far the lips go; elsewhere the other one serves.
+        # Each field is worked out where it can be shown, with room for the lips' travel; elsewhere the other serves.
         down = (self.nodes - self.mouth.middle) @ self.mouth.down / iod
         kept = self._thinned(points)
         self.fields = []
@@ -197,7 +204,8 @@ class Portrait:
         # Where each field is shown, in the picture: the guard looks only there.
         x0, y0, x1, y1 = self.mouth.box
         i = np.clip(np.round(self.nodes - (x0, y0)).astype(int), 0, (x1 - x0 - 1, y1 - y0 - 1))
-        shown = [d[i[:, 1], i[:, 0], 0].reshape(rows, columns) > -self.cell for d in (self.mouth.upper, self.mouth.lower)]
+        lips = (self.mouth.upper[..., 0], self.mouth.lower[..., 0])
+        shown = [distance[i[:, 1], i[:, 0]].reshape(rows, columns) > -self.cell for distance in lips]
         self.shown = [s[1:, 1:] & s[:-1, :-1] & s[1:, :-1] & s[:-1, 1:] for s in shown]
 
     def _thinned(self, points: np.ndarray) -> np.ndarray:
@@ -213,9 +221,31 @@ class Portrait:
         down = self.pose.rotation[1, :2]
         return (places - points[17, :2]) @ down < 0
 
-    def _limit_rest(self) -> None:
-        """A rest that would fold the picture (a shout closed to a seal) is taken back as far as needed, once."""
-        still, whole = FaceShape(np.zeros((478, 3), np.float32)), self.rest
+    def _ease_rest(self) -> None:
+        """Make the rest one that the picture takes without a fold: smooth it where it would fold, then scale it back.
+
+        An open mouth closes; beside its corners that presses skin together more than a grid cell can bear.
+        """
+        still = FaceShape(np.zeros((478, 3), np.float32))
+        places = self.points[:, :2] / self.iod
+        apart = np.linalg.norm(places[:, None] - places[None], axis=-1)
+        near = np.exp(-((apart / 0.08) ** 2))
+        near[np.ix_(UPPER_LIP, LOWER_LIP)] = near[np.ix_(LOWER_LIP, UPPER_LIP)] = 0  # the lips part from each other
+        near /= near.sum(1, keepdims=True)
+        free = np.ones((478, 1))
+        free[[*INNER_UPPER[3:8], *INNER_LOWER[3:8]]] = 0  # in the middle they stay sealed
+        corners = self.nodes.reshape(*self.shape, 2)
+        middles = (corners[1:, 1:] + corners[:-1, :-1]) / (2 * self.iod)
+        for _ in range(40):
+            areas = np.minimum(*self._areas(self._displace(self._express(still), *self._turn(still, 0.0))))
+            folded = middles[areas < LEAST_AREA + 0.1]
+            if not len(folded):
+                return
+            reach = np.linalg.norm(places[:, None] - folded[None], axis=-1).min(1)
+            self.rest = self.rest + 0.7 * free * np.exp(-((reach / 0.12) ** 2))[:, None] * (
+                near @ self.rest - self.rest
+            )
+        whole = self.rest
 
         def holds(amount: float) -> bool:
             self.rest = amount * whole
@@ -291,18 +321,23 @@ class Portrait:
             field[lent] = other[lent]
         return [field.reshape(*self.shape, 2) for field in fields]
 
-    def _least_area(self, fields: list[np.ndarray]) -> float:
-        """Smallest area of a grid cell, relative to the picture's, where the fields are shown."""
-        least = np.inf
+    def _areas(self, fields: list[np.ndarray]) -> list[np.ndarray]:
+        """Area of every grid cell relative to the picture's, for field A and B; infinite where a field is not shown."""
+        found = []
         for field, shown in zip(fields, self.shown, strict=True):
             dx, dy = np.diff(field, axis=1) / self.cell, np.diff(field, axis=0) / self.cell
+            area = np.full(shown.shape, np.inf, np.float32)
             for right, down in ((dx[:-1], dy[:, :-1]), (dx[1:], dy[:, 1:])):
-                area = (1 + right[..., 0]) * (1 + down[..., 1]) - right[..., 1] * down[..., 0]
-                least = min(least, float(area[shown].min(initial=np.inf)))
-        return least
+                here = (1 + right[..., 0]) * (1 + down[..., 1]) - right[..., 1] * down[..., 0]
+                np.minimum(area, here, out=area, where=shown)
+            found.append(area)
+        return found
+
+    def _least_area(self, fields: list[np.ndarray]) -> float:
+        return min(float(area.min()) for area in self._areas(fields))
 
     def _settle(self, shape: FaceShape) -> tuple[list[np.ndarray], tuple[np.ndarray, np.ndarray], float]:
-        """Expression, pose and the share of the expression that is left, so that no cell folds: the pose gives way first."""
+        """Expression, pose and what share of the expression is kept for no cell to fold: the pose gives way first."""
         expressed = self._express(shape)
 
         def holds(strength: float, moved: list[np.ndarray]) -> bool:
@@ -338,8 +373,9 @@ class Portrait:
             j = cv2.remap(sloped, index, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             xx, yy = 1 + j[..., 0], 1 + j[..., 3]
             det = np.maximum(xx * yy - j[..., 1] * j[..., 2], 0.1)
-            step = np.dstack([yy * miss[..., 0] - j[..., 1] * miss[..., 1], xx * miss[..., 1] - j[..., 2] * miss[..., 0]])
-            back = back - np.clip(step / det[..., None], -4 * k, 4 * k)
+            mx, my = miss[..., 0], miss[..., 1]
+            step = np.dstack([(yy * mx - j[..., 1] * my) / det, (xx * my - j[..., 2] * mx) / det])
+            back = back - np.clip(step, -4 * k, 4 * k)
         return back
 
     def _enlarge(self, grid: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import mien
+
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FOLDERS = {package: ROOT / folder for package, folder in PYPROJECT["tool"]["setuptools"]["package-dir"].items()}
@@ -62,6 +64,17 @@ def test_imports_point_one_way():
     found = [(path, name) for path in sources() for name in imports_of(path)]
     wrong = [f"{path} imports {name}" for path, name in found if not may_import(room_of(path), name)]
     assert not wrong
+
+
+def test_what_is_imported_is_there():
+    absent = []
+    for path in sources():
+        for name in (name for name in imports_of(path) if name.startswith("mien.")):
+            package, _, module = name.rpartition(".")
+            public = package == "mien" and module in mien.__all__
+            if not (public or name in FOLDERS or (FOLDERS.get(package, ROOT) / f"{module}.py").is_file()):
+                absent.append(f"{path} imports {name}")
+    assert not absent
 
 
 @pytest.mark.parametrize(

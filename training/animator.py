@@ -136,6 +136,7 @@ def painted_feelings(space: MotionSpace) -> tuple[np.ndarray, np.ndarray]:
     """The FACS recipes in motion: (8, 36) displacement at intensity 1, and (8,) factors on the head's liveliness."""
     shapes = np.stack([blendshapes(name, BLENDSHAPES) for name in CATEGORIES])
     paint = space.from_blendshapes(shapes) - rest_values(1)
+    paint[:, 10:] = 3 * np.tanh(paint[:, 10:] / 3)  # no channel further than three spreads: rare ones would tear
     for row, recipe in zip(paint, RECIPES.values(), strict=True):
         row[0], row[2], row[5] = recipe.pitch, recipe.roll, recipe.lean
     return paint, np.array([recipe.gain for recipe in RECIPES.values()], np.float32)

@@ -6,7 +6,7 @@ that as from the teacher's times. One head, dense labels: with CTC the odds woul
 closure's beginning and end could not be read from them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -29,10 +29,10 @@ from mien.training.speech import (
     load_clips,
     load_rooms,
 )
+from mien.training.teacher import HELD_OUT
 
 CLEAN_LEVEL = 0.07  # RMS of the sound whose spectrum is to be told
 LABEL_SMOOTHING = 0.05
-UNSEEN_VOICES = ("am_puck", "bm_fable")  # the teacher's voices of val and test alone
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class FrontTraining:
 
     crop_s: float = 3.0
     voice_balance: float = 0.3  # 0: clips come by their duration; 1: every voice as often
-    alignments: int = 3  # how often real speech is laid out anew, each time after an evaluation
+    alignments: int = 4  # how often real speech is laid out anew, each time after an evaluation
     weights: dict[str, float] = field(default_factory=lambda: {"phones": 1.0, "clean_mel": 0.1})
 
 
@@ -54,6 +54,8 @@ class Trainee(nn.Module):
     """
 
     bands = 20
+    labels: Tensor
+    alignments: Tensor
 
     def __init__(self, config: FrontConfig, labels: np.ndarray):
         super().__init__()
@@ -113,6 +115,7 @@ class FrontTask:
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures on the validation clips; then real speech is laid out anew, if it is to be."""
+        assert isinstance(model, Trainee)
         front = model.front.eval()
         figures = evaluate(front, self.held_out)
         if self.model.alignments < self.training.alignments:
@@ -124,8 +127,9 @@ class FrontTask:
 
     def save(self, model: nn.Module, path: Path) -> None:
         """Write the front, in half precision."""
-        front = model.front
-        checkpoints.save(path, {name: t.half() for name, t in front.state_dict().items()}, asdict(front.config))
+        assert isinstance(model, Trainee)
+        tensors = {name: tensor.half() for name, tensor in model.front.state_dict().items()}
+        checkpoints.save(path, tensors, asdict(model.front.config))
 
     def _read_labels(self) -> None:
         """Let the clips have the labels of the model, which a resumed run has just read."""
@@ -150,7 +154,7 @@ def align_speech(front: Front, clips: Iterable[Clip]) -> int:
     return fitted
 
 
-def evaluate(front: Front, clips: Sequence[Clip], unseen: Sequence[str] = UNSEEN_VOICES) -> dict[str, float]:
+def evaluate(front: Front, clips: Sequence[Clip], unseen: Collection[str] = HELD_OUT) -> dict[str, float]:
     """Figures on held-out clips.
 
     frame_accuracy: share of the 20 ms frames of `unseen` teacher voices that are named rightly. frame_accuracy_25: of
@@ -224,7 +228,7 @@ def _closures(labels: np.ndarray, segments: Sequence[Segment], tolerance_s: floa
     return hits, len(said), len(heard)
 
 
-def edits(heard: Sequence[str], said: Sequence[str]) -> int:
+def edits(heard: Sequence[str | None], said: Sequence[str]) -> int:
     """Levenshtein distance: phones to change, leave out or add."""
     place = np.arange(len(said) + 1)
     row = place

@@ -172,7 +172,7 @@ def _plot(out: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(11, 4))
     for name in names:
         points = [(row["step"], row[name]) for row in rows if name in row]
-        axes[name.startswith("val/")].plot(*zip(*points, strict=True), label=name.removeprefix("val/"))
+        axes[int(name.startswith("val/"))].plot(*zip(*points, strict=True), label=name.removeprefix("val/"))
     for axis, title in zip(axes, ("losses", "validation"), strict=True):
         axis.set(title=title, xlabel="step")
         axis.legend(fontsize=7)

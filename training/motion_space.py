@@ -105,9 +105,10 @@ def _shape_directions(canonical, films, stills, template) -> np.ndarray:
 
 
 def _drawn(template: np.ndarray) -> np.ndarray:
-    """Shapes that the tracker never reports, drawn by hand as soft pushes at a landmark: (52, 478, 3)."""
+    """Shapes that the tracker never or hardly reports, drawn by hand as soft pushes at a landmark: (52, 478, 3)."""
     out = np.zeros((52, geometry.N_POINTS, 3))
     pushes = {  # landmark on the image's left, the person's right: (right, down) IOD, radius IOD
+        "mouthFrownRight": [(61, (0.01, 0.07), 0.09), (146, (0, 0.02), 0.07)],
         "cheekSquintRight": [(117, (0, -0.05), 0.13), (50, (-0.01, -0.05), 0.16)],
         "noseSneerRight": [(48, (-0.01, -0.06), 0.07), (55, (0.02, 0.03), 0.08), (39, (-0.01, -0.04), 0.07), (36, (0, -0.03), 0.1)],
     }
@@ -165,9 +166,14 @@ def _components(displacement: np.ndarray, template: np.ndarray) -> tuple[np.ndar
 
 
 def _arkit_map(motion: np.ndarray, blendshapes: np.ndarray) -> np.ndarray:
-    features = np.concatenate([motion[:, 6:], np.ones((len(motion), 1))], 1)
-    gram = features.T @ features
-    return np.linalg.solve(gram + 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram)), features.T @ blendshapes).astype(np.float32)
+    """Ridge regression of blendshapes on motion, then widened to the real spread, which regression shrinks: (31, 52)."""
+    mean, spread = blendshapes.mean(0), blendshapes.std(0)
+    x = motion[:, 6:] - motion[:, 6:].mean(0)
+    gram = x.T @ x
+    slope = np.linalg.solve(gram + 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram)), x.T @ (blendshapes - mean))
+    slope *= spread / np.maximum((x @ slope).std(0), 1e-6) * (spread > 1e-3)
+    offset = mean - motion[:, 6:].mean(0) @ slope
+    return np.concatenate([slope, offset[None]]).astype(np.float32)
 
 
 def _statistics(motions: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

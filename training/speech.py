@@ -299,10 +299,8 @@ class Augmenter:
         if rng.random() < c.noise:
             wet += _coloured_noise(n, rng) * 10 ** (-rng.uniform(*c.snr_db) / 20)
         if rng.random() < c.babble:
-            voices = sum(
-                self.crop(self.speech[int(rng.integers(len(self.speech)))], n, rng)[0]
-                for _ in range(int(rng.integers(2, 6)))
-            )
+            speakers = rng.integers(len(self.speech), size=int(rng.integers(2, 6)))
+            voices = np.sum([self.crop(self.speech[i], n, rng)[0] for i in speakers], axis=0)
             wet += voices / _rms(voices) * 10 ** (-rng.uniform(8.0, 30.0) / 20)
         wet *= 10 ** (rng.uniform(*c.level_db) / 20) / (_rms(wet) + 1e-4)
         return wet.clip(-1, 1)

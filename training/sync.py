@@ -1,7 +1,8 @@
-"""Train the judge of lip sync: `python -m mien.training sync`. Its clips are of split train, its seed and disturbances its own.
+"""Train the judge of lip sync: `python -m mien.training sync`.
 
-What disturbs is done in the log-mel and on the landmarks themselves: other voices, other microphones, rooms and noise,
-other mouths, slower and faster speech. No network that moves a portrait learns from this one.
+Its clips are of split train, its seed and its disturbances are its own: other voices, microphones, rooms and noise,
+other mouths, slower and faster speech, all done to log-mels and landmarks. No network that moves a portrait learns from
+this one.
 """
 
 from dataclasses import dataclass, field
@@ -15,12 +16,24 @@ from torch.nn import functional as F
 from mien import checkpoints
 from mien.media.sound import load_sound
 from mien.portrait import geometry
-from mien.portrait.sync import MELS_A_FRAME, REACH, WATCHED, SyncConfig, SyncExpert, agreement, lip_numbers, log_mel
+from mien.portrait.sync import (
+    LEAST_FRAMES,
+    MELS_A_FRAME,
+    REACH,
+    WATCHED,
+    Sync,
+    SyncConfig,
+    SyncExpert,
+    agreement,
+    lip_numbers,
+    log_mel,
+    verdict,
+)
 from mien.portrait.tracking import Track
 from mien.training.motion_space import mean_face
 from mien.training.prepare import Clip, read_clips
 
-WINDOW = 64  # frames of a training window
+WINDOW = 72  # frames of a training window
 LOG_UNIT = 3.0  # the mel's natural logarithms are divided by this (`codec.mel`)
 
 
@@ -43,7 +56,7 @@ class SyncTraining:
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip in memory. points: (T, P, 2) watched points, canonical. mel: (T, 320) of the sound that belongs to them."""
+    """A clip in memory. points: (T, P, 2) watched points, canonical. mel: (T, 320) of the sound that belongs to it."""
 
     clip: Clip
     points: np.ndarray
@@ -83,9 +96,14 @@ class SyncTask:
         clock = start + tempo * np.arange(WINDOW)
         points = _between(scene.points, clock)
         fine = (np.arange(WINDOW * MELS_A_FRAME) - (MELS_A_FRAME - 1) / 2) / MELS_A_FRAME
-        mel = _between(scene.mel.reshape(frames * MELS_A_FRAME, -1), (start + tempo * fine) * MELS_A_FRAME + (MELS_A_FRAME - 1) / 2)
+        mel = _between(
+            scene.mel.reshape(frames * MELS_A_FRAME, -1), (start + tempo * fine) * MELS_A_FRAME + (MELS_A_FRAME - 1) / 2
+        )
         points = self._other_mouth(rng, points)
-        return {"lips": lip_numbers(points), "mel": _other_microphone(rng, _other_voice(rng, mel, t.voice)).reshape(WINDOW, -1)}
+        return {
+            "lips": lip_numbers(points),
+            "mel": _other_microphone(rng, _other_voice(rng, mel, t.voice)).reshape(WINDOW, -1),
+        }
 
     def _other_mouth(self, rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
         """Mirrored, wider or narrower of movement, tilted, with a tracker's noise."""
@@ -97,7 +115,9 @@ class SyncTask:
         points = mean + (points - mean) * np.exp(rng.normal(0, t.stretch, (1, 1, 2)))
         turn = rng.normal(0, 0.06)
         points = points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        drift = np.cumsum(rng.normal(0, 1, (len(points), 1, 2)), 0) / np.sqrt(len(points)) * t.jitter * rng.uniform(0, 2)
+        drift = (
+            np.cumsum(rng.normal(0, 1, (len(points), 1, 2)), 0) / np.sqrt(len(points)) * t.jitter * rng.uniform(0, 2)
+        )
         return points + drift + rng.normal(0, t.jitter * rng.uniform(0, 1), points.shape)
 
     # -- losses -------------------------------------------------------------------------------------------------------
@@ -110,7 +130,7 @@ class SyncTask:
         aim = torch.zeros(2 * REACH + 1)
         aim[REACH - 1 : REACH + 2] = torch.tensor([self.training.near, 1 - 2 * self.training.near, self.training.near])
         curve = agreement(lips, sound) / sharp * 2
-        rows, frames = lips.shape[:2]
+        rows, frames = lips.shape[:2]  # frames with a whole window of their own
         likeness = lips.flatten(0, 1) @ sound.flatten(0, 1).T / sharp  # (B T, B T)
         place = torch.arange(rows * frames, device=lips.device)
         apart = (place[:, None] - place[None]).abs()
@@ -127,10 +147,10 @@ class SyncTask:
         with torch.inference_mode():
             lips = [core.lips(torch.from_numpy(lip_numbers(scene.points))[None])[0] for scene in scenes]
             sound = [core.sound(torch.from_numpy(scene.mel)[None])[0] for scene in scenes]
-        right = [_verdict(a, b) for a, b in zip(lips, sound, strict=True)]
-        wrong = [_verdict(a, b) for i, a in enumerate(lips) for b in sound[:i] + sound[i + 1 :] if len(a) >= 50 <= len(b)]
-        offsets = np.array([abs(offset) for _, offset in right])
-        confidence, strangers = np.median([c for c, _ in right]), np.median([c for c, _ in wrong])
+        right = [_judged(a, b) for a, b in zip(lips, sound, strict=True)]
+        wrong = [_judged(a, b).confidence for i, a in enumerate(lips) for b in sound[:i] + sound[i + 1 :]]
+        offsets = np.abs([judged.offset for judged in right])
+        confidence, strangers = np.median([judged.confidence for judged in right]), np.median(wrong)
         within = float((offsets <= 1).mean())
         return {
             "score": within + float((offsets <= 2).mean()) + float(confidence - 2 * strangers),
@@ -151,7 +171,7 @@ def _scene(clip: Clip, track: Track, template: np.ndarray) -> Scene | None:
     sound = log_mel(load_sound(clip.film).mono(16000))
     frames = np.arange(len(track)) - clip.offset  # a film that is late shows earlier sound
     heard = (frames >= 0) & (frames < len(sound))
-    if track.tracked.mean() < 0.9 or heard.sum() < 2 * REACH:
+    if track.tracked.mean() < 0.9 or heard.sum() < LEAST_FRAMES:
         return None
     canonical, _ = geometry.canonicalise(track.landmarks, template)
     return Scene(clip, canonical[heard][:, WATCHED, :2], sound[frames[heard]])
@@ -174,13 +194,17 @@ def _other_voice(rng: np.random.Generator, mel: np.ndarray, strength: float) -> 
 def _other_microphone(rng: np.random.Generator, mel: np.ndarray) -> np.ndarray:
     """Gain, colour, a room's tail, noise, and bands or moments that are missing: (T, 80) to the same."""
     bands = np.linspace(-1, 1, mel.shape[1])
-    colour = rng.normal(0, 0.15) * bands + rng.normal(0, 0.15) * np.cos(np.pi * bands * rng.uniform(0.5, 2) + rng.uniform(0, 6))
+    colour = rng.normal(0, 0.15) * bands + rng.normal(0, 0.15) * np.cos(
+        np.pi * bands * rng.uniform(0.5, 2) + rng.uniform(0, 6)
+    )
     power = np.exp(LOG_UNIT * (mel + rng.normal(0, 0.35) + colour))
     if rng.random() < 0.3:
         decay = np.exp(-np.arange(30) / rng.uniform(3, 12)) * rng.uniform(0.02, 0.2)
         decay[0] = 1
         size = len(power) + 30
-        power = np.fft.irfft(np.fft.rfft(power, size, 0) * np.fft.rfft(decay, size)[:, None], size, 0)[: len(power)].clip(0)
+        power = np.fft.irfft(np.fft.rfft(power, size, 0) * np.fft.rfft(decay, size)[:, None], size, 0)[
+            : len(power)
+        ].clip(0)
     if rng.random() < 0.6:
         level = np.log(np.percentile(power, 90) + 1e-6) - rng.uniform(0.5, 6)
         flutter = rng.normal(0, 0.5, power.shape)
@@ -193,7 +217,6 @@ def _other_microphone(rng: np.random.Generator, mel: np.ndarray) -> np.ndarray:
     return mel
 
 
-def _verdict(lips: Tensor, sound: Tensor) -> tuple[float, int]:
-    frames = min(len(lips), len(sound))
-    curve = agreement(lips[:frames], sound[:frames])
-    return float(curve.max() - curve.median()), int(curve.argmax()) - REACH
+def _judged(lips: Tensor, sound: Tensor) -> Sync:
+    """A clip's lips with a sound that is repeated until it is as long."""
+    return verdict(lips, sound[torch.arange(len(lips)) % len(sound)])

@@ -1,0 +1,174 @@
+"""The page: what one gives stands left, what one gets right; rare options are folded away.
+
+Nothing is fetched from elsewhere and nothing is reported: system fonts, no analytics, no links out.
+"""
+
+import functools
+import html
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from mien.emotion import CATEGORIES
+from mien.front import ASSETS, Gaze, animate
+
+PICTURE, VOICE, LANDMARKS = ASSETS / "astronaut.jpg", ASSETS / "welcome.ogg", ASSETS / "astronaut.json"
+EXAMPLES = {
+    "Calm": ("neutral", 1.0), "Happy": ("happy", 1.0), "Surprised": ("surprised", 1.0),
+    "Sad": ("sad", 1.0), "A little angry": ("angry", 0.5),
+}  # fmt: skip
+GAZES = [("wanders", "human"), ("holds the camera", "camera")]
+SIZES = [("as the picture", 0), ("256", 256), ("512", 512), ("768", 768), ("1024", 1024), ("1920", 1920)]
+KEPT_S = 24 * 3600  # pictures, voices and films of the page are deleted after a day
+
+THEME = gr.themes.Base(
+    primary_hue="teal",
+    neutral_hue="stone",
+    radius_size="lg",
+    font=["system-ui", "-apple-system", "Segoe UI", "sans-serif"],
+    font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+).set(
+    body_background_fill="*neutral_50",
+    body_background_fill_dark="*neutral_950",
+    block_border_width="1px",
+    block_label_background_fill="*background_fill_primary",
+    block_label_background_fill_dark="*background_fill_primary",
+    block_label_border_width="0px",
+    block_label_text_color="*neutral_500",
+    block_label_text_color_dark="*neutral_400",
+    block_title_text_color="*neutral_500",
+    block_title_text_color_dark="*neutral_400",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_600",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_600",
+    button_primary_text_color="white",
+)
+
+CSS = """
+.gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
+#head { padding: 20px 0 8px; }
+#head h1 { font-size: 2.2rem; font-weight: 300; letter-spacing: 0.04em; line-height: 1.3; margin: 0; }
+#head p { color: var(--body-text-color-subdued); margin: 0; }
+#given > * { min-width: 240px; }
+#emotion input { position: absolute; opacity: 0; }
+#emotion label { padding: 6px 14px; border-radius: 999px; background: var(--neutral-100); color: #44403c; }
+#emotion label:has(:checked) { background: var(--primary-700); color: white; }
+#emotion label:focus-within { outline: 2px solid var(--primary-400); outline-offset: 2px; }
+#emotion label span { margin: 0; color: inherit; }
+#facts { min-height: 1.6em; padding: 0 4px; }
+#facts p { color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+"""
+
+
+def film(
+    picture: str | None,
+    voice: str | None,
+    emotion: str,
+    intensity: float,
+    words: str | None,
+    head: float,
+    gaze: Gaze,
+    size: int,
+    seed: float | None,
+    *,
+    device: str = "auto",
+    progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is where Gradio looks for it
+) -> tuple[str, str, gr.DownloadButton]:
+    """Make the film: the function behind the button.
+
+    picture, voice: paths of files. words: an emotion in the user's own words; if any, they stand for `emotion`.
+    size: longer side in pixels, 0 keeps the picture's. The rest as in `mien.animate`.
+    Returns the film's path for the player, a line of facts, and the button that hands the film out.
+    Raises gr.Error with one sentence for what a user can mend.
+    """
+    try:
+        if not picture:
+            raise ValueError("There is no picture yet: give one that shows a face, or click an example.")
+        if not voice:
+            raise ValueError("There is no voice yet: give a sound file, record one, or click an example.")
+        progress(0.0, desc="Looking at the picture")
+        shipped = Path(picture).read_bytes() == PICTURE.read_bytes()  # its landmarks lie beside it
+        video = animate(
+            picture, voice, (words or "").strip() or emotion, intensity=intensity, head=head, gaze=gaze,
+            size=size or None, seed=int(seed or 0), landmarks=LANDMARKS if shipped else None, device=device,
+        )  # fmt: skip
+        progress((0, len(video)), desc="Listening", unit="frames")
+        path = video.save(_fresh_file(), lambda done, total: progress((done, total), desc="Drawing", unit="frames"))
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        message = html.escape(str(error), quote=False)  # the page reads it as HTML, and it may name a user's file
+        raise gr.Error(message, duration=None, print_exception=False) from None
+    facts = video.facts()
+    width, height = facts["size"]
+    seconds, spent = facts["duration_s"], facts["timings"]["total_s"]
+    line = f"{seconds:.1f} s of film · {width} × {height} · made in {spent:.1f} s, {facts['rtf']:.2f} of real time"
+    return str(path), line, gr.DownloadButton(value=str(path), interactive=True)
+
+
+def _fresh_file() -> Path:
+    """A new place for a film in Gradio's cache, where the page may serve it and forgets it in time."""
+    cache = Path(get_upload_folder())
+    cache.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=cache)) / "mien.mp4"
+
+
+def build(device: str = "auto") -> gr.Blocks:
+    """The page, ready for `launch`. device: where networks run: auto, cpu, cuda or mps."""
+    with gr.Blocks(title="mien", analytics_enabled=False, delete_cache=(3600, KEPT_S), fill_width=True) as page:
+        gr.HTML("<h1>mien</h1><p>A picture, a voice, a feeling: a portrait that speaks.</p>", elem_id="head")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5):
+                with gr.Row(equal_height=True, elem_id="given"):
+                    picture = gr.Image(
+                        label="Picture", type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"],
+                        height=230, buttons=[],
+                    )  # fmt: skip
+                    voice = gr.Audio(label="Voice", type="filepath", sources=["upload", "microphone"], buttons=[])
+                emotion = gr.Radio(list(CATEGORIES), value="neutral", label="Emotion", elem_id="emotion")
+                intensity = gr.Slider(0, 1.5, value=1.0, step=0.05, label="Intensity")
+                with gr.Accordion("More", open=False):
+                    words = gr.Textbox(
+                        label="Emotion in your own words, instead of the choice above", max_lines=1,
+                        placeholder="happy:0.6+surprised:0.4   or   0:calm 2.5:furious",
+                    )  # fmt: skip
+                    with gr.Row():
+                        head = gr.Slider(0, 2, value=1.0, step=0.05, label="Head motion")
+                        gaze = gr.Radio(GAZES, value="human", label="Gaze")
+                    with gr.Row():
+                        size = gr.Dropdown(SIZES, value=0, label="Longer side, pixels")
+                        seed = gr.Number(0, precision=0, minimum=0, label="Seed: the same gives the same film")
+                button = gr.Button("Make the film", variant="primary", size="lg")
+            with gr.Column(scale=5):
+                player = gr.Video(label="Film", interactive=False, autoplay=True, height=440, buttons=[])
+                facts = gr.Markdown(elem_id="facts")
+                download = gr.DownloadButton("Download", interactive=False)
+        gr.Examples(
+            [[str(PICTURE), str(VOICE), *feeling] for feeling in EXAMPLES.values()],
+            [picture, voice, emotion, intensity],
+            label="Try it: an astronaut says welcome",
+            example_labels=list(EXAMPLES),
+        )
+        button.click(
+            functools.partial(film, device=device),
+            [picture, voice, emotion, intensity, words, head, gaze, size, seed],
+            [player, facts, download],
+            show_progress_on=player,
+            api_name="film",
+        )
+    return page
+
+
+def serve(host: str, port: int, device: str) -> None:
+    """Listen until Ctrl-C; see `mien.demo.launch`."""
+    from mien.layers.device import pick_device
+
+    pick_device(device)  # an unknown or absent device is told before a page opens
+    try:
+        build(device).launch(
+            server_name=host, server_port=port, theme=THEME, css=CSS, footer_links=[],
+            share=False, ssr_mode=False, show_error=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise OSError(f"{host}:{port} cannot be listened on, perhaps it is in use: try another --port.") from error

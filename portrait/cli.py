@@ -1,0 +1,112 @@
+"""`mien portrait`: judge talking portraits and the speed at which they are made."""
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.cli import one_sentence
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one object; progress goes to the error stream.")]
+Model = Annotated[str, typer.Option(help="Animator: name of a checkpoint or a file.")]
+TrackerName = Annotated[str, typer.Option(help="Who tracks faces: mediapipe or face-alignment.")]
+TrackerModel = Annotated[Path | None, typer.Option(help="The tracker's weights, if they are not where it looks.")]
+
+
+def _news(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+@app.command("eval")
+@one_sentence
+def evaluate(
+    folders: Annotated[list[Path], typer.Argument(help="Folders with a manifest.csv (see `mien.training.prepare`).")],
+    split: Annotated[str, typer.Option(help="Which clips: test, val or train.")] = "test",
+    limit: Annotated[int | None, typer.Option(help="Most clips, evenly chosen; all if left out.")] = None,
+    seconds: Annotated[float, typer.Option(help="Longest part of a clip that is looked at.")] = 20.0,
+    model: Model = "animator-nano",
+    tracker: TrackerName = "mediapipe",
+    tracker_model: TrackerModel = None,
+    device: Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")] = "auto",
+    json: AsJson = False,
+) -> None:
+    """Make clips' first frames talk, track the films again, judge them beside real footage, a still and wrong audio."""
+    from mien import front
+    from mien.portrait import evaluation
+    from mien.portrait.tracking import load_tracker
+
+    if seconds < 2:
+        raise ValueError(f"{seconds:g} seconds of a clip are too few to judge: give at least 2.")
+    finder = load_tracker(tracker, tracker_model)
+
+    def animate(picture, sound):
+        return front.animate(picture, sound, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
+
+    found = evaluation.evaluate(
+        folders, animate, split=split, limit=limit, longest_s=seconds, tracker=finder, news=_news
+    )
+    typer.echo(jsonlib.dumps(found) if json else evaluation.table(found))
+
+
+@app.command("bench")
+@one_sentence
+def benchmark(
+    memory: Annotated[
+        bool, typer.Option(help="Also weigh 1 and 10 minutes at 512 pixels and 60 at 128 (long).")
+    ] = True,
+    json: AsJson = False,
+) -> None:
+    """Time `mien animate` at 256, 512 pixels and 1080p by stage; weigh it for short and long films."""
+    from mien.portrait.bench import bench
+
+    found = bench(memory, _news)
+    if json:
+        typer.echo(jsonlib.dumps(found))
+
+
+@app.command()
+@one_sentence
+def emotions(
+    image: Annotated[Path, typer.Argument(help="Picture with a face.")],
+    audio: Annotated[Path, typer.Argument(help="Voice: any sound or film.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Contact sheet to write: .png, .jpg or .webp.")] = Path(
+        "emotions.png"
+    ),
+    width: Annotated[int, typer.Option(help="Of one picture of the sheet, pixels.")] = 256,
+    seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 0,
+    model: Model = "animator-nano",
+    tracker: TrackerName = "mediapipe",
+    tracker_model: TrackerModel = None,
+    device: Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")] = "auto",
+    json: AsJson = False,
+) -> None:
+    """Every emotion at three intensities on one sheet, and whether a tracker sees each grow with its intensity."""
+    from mien import front
+    from mien.media import load_sound, save_image
+    from mien.portrait import evaluation
+    from mien.portrait.tracking import load_tracker
+
+    stage = front.Animator(image, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
+    sound = load_sound(audio)
+    page, seen = evaluation.emotion_sheet(
+        lambda name, intensity: stage.speak_along(sound, name, intensity=intensity, seed=seed),
+        load_tracker(tracker, tracker_model),
+        width=width,
+    )
+    save_image(out, page)
+    grown = {name: {marker: evaluation.grows(row) for marker, row in rows.items()} for name, rows in seen.items()}
+    if json:
+        typer.echo(
+            jsonlib.dumps({"out": str(out), "intensities": [0, *evaluation.INTENSITIES], "seen": seen, "grows": grown})
+        )
+        return
+    for name, rows in seen.items():
+        for marker, row in rows.items():
+            word = "grows" if grown[name][marker] else "DOES NOT GROW"
+            typer.echo(f"{name:10} {marker:14} {' '.join(f'{value:.3f}' for value in row)}  {word}")
+    typer.echo(
+        f"{out}: a row an emotion, intensity {', '.join(f'{i:g}' for i in evaluation.INTENSITIES)} from left to right"
+    )
