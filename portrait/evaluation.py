@@ -20,7 +20,7 @@ from mien.emotion import CATEGORIES
 from mien.media import FRAME_RATE, Sound, load_sound, probe, read_frames, save_image, sheet
 from mien.portrait.figures import FIGURES, Film, beside_real, figures, pooled, shut_odds
 from mien.portrait.likeness import INSTALL, Likeness, can_identify
-from mien.portrait.motion import Motion
+from mien.portrait.motion import REGIONS, Motion
 from mien.portrait.sync import LEAST_FRAMES, load_expert
 from mien.portrait.tracking import BLENDSHAPES, Face, Tracker, load_tracker
 from mien.portrait.warp import Portrait
@@ -281,7 +281,9 @@ def _line(row: dict[str, Any]) -> str:
     made, real = row["made"], row["real"]
     parts = [f"confidence {made.get('sync_confidence', 0):.2f} (real {real.get('sync_confidence', 0):.2f})"]
     parts += [f"offset {made.get('sync_offset')}", f"lips r {made['lips_r']:.2f}"]
-    return ", ".join(parts + [f"gain {made['audio_gain']:.2f}"] * ("audio_gain" in made))
+    if "audio_gain" in made:
+        parts.append(f"gain {made['audio_gain']:.2f}")
+    return ", ".join(parts)
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -377,31 +379,33 @@ def emotion_sheet(
     left out. Returns the sheet, a row a feeling, and per feeling and marker the mean blendshape at 0 and `INTENSITIES`.
     """
     tracker = tracker or load_tracker()
-    films = {(name, strength): speak(name, strength) for name in CATEGORIES[1:] for strength in INTENSITIES}
     calm = speak("neutral", 1.0)
-    takes = {key: film.motion.values for key, film in films.items()} | {("neutral", 0.0): calm.motion.values}
-    open_eyed = np.min([values[:, 8:10].min(1) for values in takes.values()], axis=0)
-    awake = np.flatnonzero(open_eyed >= np.percentile(open_eyed, 60))
-    looked_at = awake[np.linspace(0, len(awake) - 1, min(samples, len(awake))).round().astype(int)]
+    films = {(name, strength): speak(name, strength) for name in CATEGORIES[1:] for strength in INTENSITIES}
+    lids = [film.motion.values[:, REGIONS["lids"]].min(1) for film in (calm, *films.values())]
+    open_eyed = np.flatnonzero(np.min(lids, axis=0) >= np.percentile(np.min(lids, axis=0), 60))
+    looked_at = open_eyed[np.linspace(0, len(open_eyed) - 1, min(samples, len(open_eyed))).round().astype(int)].tolist()
     shown = looked_at[len(looked_at) // 2]
-
-    def draw(film: Show, number: int) -> np.ndarray:
-        return film.animator.portrait.render(next(film.motion[number : number + 1].shapes()))
-
-    def blendshapes(film: Show) -> np.ndarray:
-        faces = [tracker.detect(draw(film, int(number))) for number in looked_at]
-        return np.mean([found[0].blendshapes for found in faces if found], axis=0)
-
-    base = blendshapes(calm)
-    pictures, labels = [draw(calm, int(shown))] * len(INTENSITIES), ["neutral"] * len(INTENSITIES)
+    pictures, labels = [_draw(calm, shown)] * len(INTENSITIES), ["neutral"] * len(INTENSITIES)
     seen: dict[str, dict[str, list[float]]] = {}
+    base = _blendshapes(calm, looked_at, tracker)
     for name in CATEGORIES[1:]:
-        strengths = [base] + [blendshapes(films[name, strength]) for strength in INTENSITIES]
-        seen[name] = {marker: [_marker(shapes, marker) for shapes in strengths] for marker in MARKERS[name]}
-        for strength in INTENSITIES:
-            pictures.append(draw(films[name, strength], int(shown)))
-            labels.append(f"{name} {strength:g}")
+        rows = [base] + [_blendshapes(films[name, strength], looked_at, tracker) for strength in INTENSITIES]
+        seen[name] = {marker: [_marker(row, marker) for row in rows] for marker in MARKERS[name]}
+        pictures += [_draw(films[name, strength], shown) for strength in INTENSITIES]
+        labels += [f"{name} {strength:g}" for strength in INTENSITIES]
     return sheet(pictures, len(INTENSITIES), width, labels), seen
+
+
+def _draw(film: Show, number: int) -> np.ndarray:
+    return film.animator.portrait.render(next(film.motion[number : number + 1].shapes()))
+
+
+def _blendshapes(film: Show, numbers: list[int], tracker: Tracker) -> np.ndarray:
+    """Mean blendshapes (52,) of some frames, tracked one by one."""
+    found = [tracker.detect(_draw(film, number)) for number in numbers]
+    if not any(found):
+        raise ValueError("No face is found in the portrait once it moves: try another picture.")
+    return np.mean([faces[0].blendshapes for faces in found if faces], axis=0)
 
 
 def _marker(shapes: np.ndarray, name: str) -> float:

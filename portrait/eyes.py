@@ -48,7 +48,7 @@ def edge_width(patch: np.ndarray) -> float:
     return max(1.0, 0.5 * float(high - low) / max(float(np.percentile(slope, 99.5)), 1e-3))
 
 
-def _drawn_out(distance: np.ndarray, long: np.ndarray, short: np.ndarray) -> np.ndarray:
+def _drawn_out(distance: np.ndarray, long: np.ndarray, short: float) -> np.ndarray:
     """Map a distance within `long` to one within `short`; at both ends nothing is stretched."""
     u = np.clip(distance / long, 0, 1)
     return long * (u + (short / long - 1) * u * u * (3 - 2 * u))

@@ -40,6 +40,7 @@ NECK_PIVOT = np.array([0.0, 1.5, 0.8], np.float32)
 
 # How much of a gap each lip travels when the lips close: the jaw carries most.
 UPPER_SHARE, LOWER_SHARE = 0.35, 0.65
+CORNER_SHARE = 0.3  # of the lower lip's rise: the corners go with the jaw
 
 
 @dataclass(frozen=True)
@@ -94,27 +95,33 @@ def aperture(points: np.ndarray) -> np.ndarray:
 
 
 def seal(canonical: np.ndarray) -> np.ndarray:
-    """Close the lips of canonical faces; the outer lips, the skin around them and the chin follow.
+    """Close the lips of canonical faces; the mouth's corners, the skin around and the chin follow as a jaw carries them.
 
     canonical: (..., 478, 3). Returns the same shape with `lip_gap` zero everywhere.
     """
     out = canonical.copy()
     gap = np.zeros((*canonical.shape[:-2], 11), canonical.dtype)
     gap[..., 1:-1] = lip_gap(canonical)
-    out[..., INNER_UPPER, 1] += UPPER_SHARE * gap
-    out[..., INNER_LOWER, 1] -= LOWER_SHARE * gap
-    # Everything else below the seam follows the lower lip with a share that falls with distance, above it the upper one.
-    seam_y = canonical[..., INNER_UPPER, 1].mean(-1)[..., None] + UPPER_SHARE * gap.mean(-1)[..., None]
     opening = np.maximum(gap, 0).max(-1)[..., None]
+    seam_y = canonical[..., INNER_UPPER, 1].mean(-1)[..., None] + UPPER_SHARE * gap.mean(-1)[..., None]
     corner_x = np.abs(canonical[..., [78, 308], 0]).mean(-1)[..., None]
     x, y = canonical[..., 0], canonical[..., 1]
-    width = np.exp(-((x / (1.5 * corner_x)) ** 2))
-    lower = np.clip((y - seam_y) / 0.15, 0, 1) * width
-    upper = np.exp(-((y - seam_y) ** 2) / (2 * 0.08**2)) * width * (y < seam_y)
-    shift = -LOWER_SHARE * opening * lower + UPPER_SHARE * opening * upper * 0.8
-    inner = set(INNER_UPPER) | set(INNER_LOWER)
-    others = [i for i in range(canonical.shape[-2]) if i not in inner]
-    out[..., others, 1] += shift[..., others]
+    # Skin further from the seam than the opening is high goes wholly with the jaw, or stays with the skull.
+    width = np.exp(-((x / (1.6 * corner_x)) ** 2))
+    away = (y - seam_y) / np.maximum(0.15, 1.5 * opening)
+    below = CORNER_SHARE + (1 - CORNER_SHARE) * np.clip(away, 0, 1)
+    lower = np.where(away > 0, below, CORNER_SHARE * np.clip(1 + away, 0, 1))
+    upper = np.exp(-((y - seam_y) ** 2) / (2 * np.maximum(0.08, 0.6 * opening) ** 2)) * (y < seam_y)
+    out[..., 1] += (0.8 * UPPER_SHARE * upper - LOWER_SHARE * lower) * opening * width
+    # Lips rise with the corners, and each goes its share of the gap above or below it.
+    rise = -LOWER_SHARE * CORNER_SHARE * np.exp(-((1 / 1.6) ** 2)) * opening
+    for lip, inner, share in ((UPPER_LIP, INNER_UPPER, UPPER_SHARE), (LOWER_LIP, INNER_LOWER, -LOWER_SHARE)):
+        lip = sorted({*lip, *inner})
+        nearest = np.abs(canonical[..., lip, 0][..., None] - canonical[..., INNER_UPPER, 0][..., None, :]).argmin(-1)
+        own_gap = np.take_along_axis(gap, nearest, -1)
+        out[..., lip, 1] = canonical[..., lip, 1] + 0.95 * share * own_gap + rise
+        out[..., inner, 1] = canonical[..., inner, 1] + share * gap + rise
+    out[..., [61, 291], 1] = canonical[..., [61, 291], 1] + rise
     return out
 
 
@@ -128,7 +135,6 @@ def lid_openness(points: np.ndarray) -> np.ndarray:
     return np.stack(out, -1)
 
 
-def mirror_index(template: np.ndarray) -> np.ndarray:
-    """(478,) index of every point's partner on the other side, found on a nearly symmetric canonical face."""
-    mirrored = template * np.array([-1, 1, 1], template.dtype)
-    return np.linalg.norm(template[:, None] - mirrored[None], axis=-1).argmin(1)
+def mirrored(points: np.ndarray, partner: np.ndarray) -> np.ndarray:
+    """Canonical points or displacements (..., 478, 3) as a mirror shows them. partner (478,): who stands opposite whom."""
+    return points[..., partner, :] * np.array([-1, 1, 1], points.dtype)

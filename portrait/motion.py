@@ -68,13 +68,14 @@ class Rest:
 class MotionSpace:
     """Fitted constants (see the module's head).
 
-    template: (478, 3) canonical mean face. shapes: (52, 478, 3) displacement per unit of each ARKit blendshape.
+    template: (478, 3) canonical mean face, symmetric; partner: (478,) who stands opposite whom. shapes: (52, 478, 3) displacement per unit of each ARKit blendshape.
     bases: (26, 478, 3) displacement per unit of each brow, cheek and mouth channel. encoders: (26, 478, 3) the reverse.
     lids: (2, 478, 3) displacement of the lid edges per unit of lid opening. mean, std: (36,) of real talking faces.
     arkit: (31, 52) map from the 30 channels after the pose, and one, to blendshapes.
     """
 
     template: np.ndarray
+    partner: np.ndarray
     shapes: np.ndarray
     bases: np.ndarray
     encoders: np.ndarray
@@ -162,7 +163,7 @@ def load_space() -> MotionSpace:
     from mien import checkpoints
 
     tensors = checkpoints.load("motion").tensors
-    return MotionSpace(**{name: tensor.float().numpy() for name, tensor in tensors.items()})
+    return MotionSpace(**{name: tensor.numpy() for name, tensor in tensors.items()})
 
 
 def without_eyes(blendshapes: np.ndarray) -> np.ndarray:

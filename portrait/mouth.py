@@ -48,9 +48,9 @@ class Mouth:
 
         lips = points[[*UPPER_LIP, *LOWER_LIP]]
         margin = 0.3 * iod
-        x0, y0 = np.maximum(np.floor(lips.min(0) - margin), 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(lips.max(0) + margin) + 1, image.shape[1::-1]).astype(int)
-        x1, y1 = max(x1, x0 + 2), max(y1, y0 + 2)
+        size = np.array(image.shape[1::-1])
+        x0, y0 = np.clip(np.floor(lips.min(0) - margin), 0, size - 2).astype(int)  # two pixels where lips lie outside
+        x1, y1 = np.clip(np.ceil(lips.max(0) + margin) + 1, (x0 + 2, y0 + 2), size).astype(int)
         self.box = (int(x0), int(y0), int(x1), int(y1))
         xs, ys = np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32))
         self.s = (xs - middle[0]) * axis[0] + (ys - middle[1]) * axis[1]
@@ -63,8 +63,8 @@ class Mouth:
         self.edge = min(edge, 0.04 * iod)
         upper, lower = self._find_edges(patch, points)
         self.landmarks = landmarks.copy()
-        for ids, edge in ((INNER_UPPER, upper), (INNER_LOWER, lower)):
-            self.landmarks[ids, :2] = middle + edge[:, :1] * axis + edge[:, 1:] * down
+        for ids, rim in ((INNER_UPPER, upper), (INNER_LOWER, lower)):
+            self.landmarks[ids, :2] = middle + rim[:, :1] * axis + rim[:, 1:] * down
         t_upper, t_lower = self._curve(upper), self._curve(lower)
         t_lower = np.maximum(t_lower, t_upper)
         steep = np.hypot(*np.gradient(np.dstack([t_upper, t_lower]), axis=(0, 1)))  # where an edge slants, it is nearer
@@ -73,9 +73,8 @@ class Mouth:
         soft = EDGE + CORNER_SLOPE * beyond
         inside = smoothstep(1 - beyond / (0.03 * iod))
         into_upper, into_lower, along = t_upper - self.t, self.t - t_lower, 2 * self.s / width
-        upper = (into_upper * straight[..., 0], into_upper / soft, inside)
-        lower = (into_lower * straight[..., 1], into_lower / soft, inside, along)
-        self.upper, self.lower = np.dstack(upper).astype(np.float32), np.dstack(lower).astype(np.float32)
+        self.upper = np.dstack([into_upper * straight[..., 0], into_upper / soft, inside]).astype(np.float32)
+        self.lower = np.dstack([into_lower * straight[..., 1], into_lower / soft, inside, along]).astype(np.float32)
         self.teeth, self.floor = self._painted_teeth(t_upper), np.zeros((*self.t.shape, 4), np.float32)
         if self.parted:
             teeth, self.floor = self._own_inside(patch, t_upper, t_lower)
@@ -104,7 +103,7 @@ class Mouth:
         def look(edge: np.ndarray, offsets: np.ndarray) -> np.ndarray:
             """Colours of the patch at offsets (in t) from an edge: (11, len(offsets), 3)."""
             t = edge[:, 1:] + offsets
-            at = self.middle + edge[:, :1, None] * self.axis + t[..., None] * self.down - np.float32(self.box[:2])
+            at = self.middle + edge[:, :1, None] * self.axis + t[..., None] * self.down - np.array(self.box[:2])
             colours = cv2.remap(soft, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             return colours.astype(np.float32)
 
@@ -222,7 +221,7 @@ class Mouth:
         light = (1 - 0.42 * np.clip(u, 0, 1.2) ** 2) * (1 - 0.16 * gaps)
         light *= 1 - 0.12 * smoothstep((self.t - t_upper) / np.maximum(length, 1))
         teeth = np.dstack([self.enamel * light[..., None], cover]).astype(np.float32)
-        return cv2.GaussianBlur(teeth, (0, 0), max(0.45, 0.006 * self.iod, 0.4 * self.edge))
+        return cv2.GaussianBlur(teeth, (0, 0), max(0.45, 0.006 * self.iod, 0.25 * self.edge))
 
     def paint(
         self, sheet: np.ndarray, upper: np.ndarray, lower: np.ndarray, teeth: np.ndarray, floor: np.ndarray | None

@@ -98,6 +98,8 @@ class Encoder(nn.Module):
 class SyncExpert(nn.Module):
     """The judge. template: (478, 3) the canonical face onto which heads are turned before their lips are read."""
 
+    template: Tensor
+
     def __init__(self, config: SyncConfig, template: np.ndarray | None = None):
         super().__init__()
         self.config = config

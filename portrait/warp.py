@@ -55,9 +55,9 @@ def _plate(places: np.ndarray, points: np.ndarray) -> np.ndarray:
 def _ease(x: np.ndarray, xp: tuple, yp: tuple) -> np.ndarray:
     """Piecewise curve through points, with level, smooth passages."""
     i = np.clip(np.searchsorted(xp, x) - 1, 0, len(xp) - 2)
-    xp, yp = np.asarray(xp), np.asarray(yp)
-    u = np.clip((x - xp[i]) / (xp[i + 1] - xp[i]), 0, 1)
-    return yp[i] + (yp[i + 1] - yp[i]) * u * u * (3 - 2 * u)
+    at, value = np.asarray(xp), np.asarray(yp)
+    u = np.clip((x - at[i]) / (at[i + 1] - at[i]), 0, 1)
+    return value[i] + (value[i + 1] - value[i]) * u * u * (3 - 2 * u)
 
 
 def _soft_limit(x: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
@@ -152,7 +152,6 @@ class Portrait:
         held = self._held_border(outline)
         self.follow = _ease(hair, (1.0, 1.6, 2.1, REACH), (1.0, 0.7, 0.25, 0.0)) * (1 - 0.8 * below) * window * held
         self.express = _ease(far, (1.3, 2.0), (1.0, 0.0)) * held
-        self.ring = ring
         self.outline, self.centre = outline, centre
 
     def _held_border(self, outline: np.ndarray) -> np.ndarray:
@@ -258,23 +257,23 @@ class Portrait:
     def render(self, shape: FaceShape) -> np.ndarray:
         """Draw one frame: (H, W, 3) uint8, of the picture's size."""
         expressed, pose, amount = self._settle(shape)
-        a, b = (self._invert(u) for u in self._displace(expressed, *pose))
+        a, b = (self._invert(field, self.plain) for field in self._displace(expressed, *pose))
         x0, y0, x1, y1 = self.box
         k = self.cell
         where = self._enlarge(self._join(a, b))[k : k + y1 - y0, k : k + x1 - x0]
 
         # Around the mouth the seam is drawn pixel by pixel.
         rows, columns = self._mouth_part(shape, pose, amount)
-        target = np.s_[(rows.start) * k : (rows.stop - 2) * k, columns.start * k : (columns.stop - 2) * k]
+        target = np.s_[rows.start * k : (rows.stop - 2) * k, columns.start * k : (columns.stop - 2) * k]
         height, width = where[target].shape[:2]
-        close = [self._enlarge(m[rows, columns])[k : k + height, k : k + width] for m in (a, b)]
-        upper, lower = (self._carry(d, m) for d, m in zip((self.mouth.upper, self.mouth.lower), close, strict=True))
-        where[target] = self._blend(*close, upper, lower)
+        near_a, near_b = (self._enlarge(m[rows, columns])[k : k + height, k : k + width] for m in (a, b))
+        upper, lower = self._carry(self.mouth.upper, near_a), self._carry(self.mouth.lower, near_b)
+        where[target] = self._blend(near_a, near_b, upper, lower)
 
         sheet = cv2.remap(self._draw_eyes(shape), where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         skull = self._invert(self._pose_field(*pose).reshape(*self.shape, 2)[rows, columns], self.plain[rows, columns])
         teeth = self._carry(self.mouth.teeth, self._enlarge(skull)[k : k + height, k : k + width], cv2.BORDER_CONSTANT)
-        floor = self._carry(self.mouth.floor, close[1], cv2.BORDER_CONSTANT) if self.mouth.parted else None
+        floor = self._carry(self.mouth.floor, near_b, cv2.BORDER_CONSTANT) if self.mouth.parted else None
         self.mouth.paint(sheet[target], upper, lower, teeth, floor)
         out = self.image.copy()
         out[y0:y1, x0:x1] = sheet
@@ -351,9 +350,8 @@ class Portrait:
                 expressed = self._express(shape, amount)
         return expressed, self._turn(shape, strength), amount
 
-    def _invert(self, field: np.ndarray, plain: np.ndarray | None = None) -> np.ndarray:
-        """Where every node's content comes from, pixels of `box`: Newton steps on the grid."""
-        plain = self.plain if plain is None else plain
+    def _invert(self, field: np.ndarray, plain: np.ndarray) -> np.ndarray:
+        """Where the content of nodes `plain` comes from, pixels of `box`: Newton steps on the grid."""
         origin, k = plain[0, 0], self.cell
         sloped = np.empty((*field.shape[:2], 4), np.float32)  # x by x, x by y, y by x, y by y
         sloped[:, 1:-1, 0::2] = (field[:, 2:] - field[:, :-2]) / (2 * k)
@@ -396,7 +394,7 @@ class Portrait:
         return self._blend(a, b, self._carry(self.mouth.upper, a), self._carry(self.mouth.lower, b))
 
     def _mouth_part(self, shape: FaceShape, pose: tuple[np.ndarray, np.ndarray], amount: float) -> tuple[slice, slice]:
-        """Rows and columns of the grid in which the moved lips lie, with a margin."""
+        """Rows and columns of the grid in which the moved lips lie, with a margin; at least three of each."""
         matrix, shift = pose
         lips = [*UPPER_LIP, *LOWER_LIP, *INNER_UPPER, *INNER_LOWER]
         moved = (self.points + self._lift(shape, amount) - self.pivot)[lips] @ matrix + self.pivot[:2] + shift

@@ -93,5 +93,76 @@ def animator(
     typer.echo(json.dumps(train(task, loop, out)))
 
 
+@app.command("prepare-speech")
+@one_sentence
+def prepare_speech(
+    data: Annotated[list[Path], typer.Option(help="Folder of speech with a manifest; may be given several times.")],
+    out: Annotated[Path, typer.Option(help="Where shards go.")] = Path("speech-shards"),
+    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+) -> None:
+    """Turn recordings and teacher speech into shards for the speech front; only freely licensed rows are taken."""
+    from mien.training.speech import prepare as run
+
+    for news in run(data, out, workers):
+        typer.echo(news)
+
+
+@app.command("prepare-teacher")
+@one_sentence
+def prepare_teacher(
+    out: Annotated[Path, typer.Option(help="Folder for the speech; goes on if it holds some.")],
+    voice_dir: Annotated[Path, typer.Option(help="Folder of the teacher's voices (*.bin).")],
+    texts: Annotated[list[Path], typer.Option(help="File with a sentence a line; may be given several times.")],
+    voices: Annotated[str, typer.Option(help="Names with commas between, or mix:a for fresh blends.")] = "af_heart",
+    hours: Annotated[float, typer.Option(help="How much speech there shall be.")] = 1.0,
+    shard: Annotated[str, typer.Option(help="k/n: the k-th of n processes that share the work.")] = "0/1",
+    seed: Annotated[int, typer.Option(help="Same seed, same speech.")] = 0,
+) -> None:
+    """Make speech with exact phone times by a teacher voice (Kokoro-82M, Apache-2.0)."""
+    from mien.cli import progress_bar
+    from mien.training.teacher import make
+
+    k, _, n = shard.partition("/")
+    if not (k.isdigit() and n.isdigit() and int(k) < int(n)):
+        raise ValueError(f"'{shard}' is no share of the work: give k/n, for example 0/2 and 1/2 for two processes.")
+    with progress_bar() as progress:
+        make(out, voice_dir, texts, voices, hours, shard=(int(k), int(n)), seed=seed, progress=progress)
+
+
+@app.command()
+@one_sentence
+def front(
+    config: Annotated[str, typer.Option(help="Name of a config, or a .yaml file.")] = "front",
+    shards: Annotated[Path, typer.Option(help="Folder that prepare-speech wrote.")] = Path("speech-shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the run; goes on if it holds one.")] = Path("runs/front"),
+) -> None:
+    """Train the speech front, the small causal phone recogniser."""
+    from mien.codec.front import FrontConfig
+    from mien.training.front import FrontTask, FrontTraining
+    from mien.training.loop import LoopConfig, train
+    from mien.training.speech import Augmentation
+
+    parts = read_config(config, model=FrontConfig, training=FrontTraining, augmentation=Augmentation, loop=LoopConfig)
+    task = FrontTask(parts["model"], parts["training"], parts["augmentation"], shards)
+    typer.echo(json.dumps(train(task, parts["loop"], out)))
+
+
+@app.command()
+@one_sentence
+def sync(
+    config: Annotated[str, typer.Option(help="Name of a config, or a .yaml file.")] = "sync",
+    shards: Shards = Path("shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the run; goes on if it holds one.")] = Path("runs/sync"),
+) -> None:
+    """Train the judge of lip sync."""
+    from mien.portrait.sync import SyncConfig
+    from mien.training.loop import LoopConfig, train
+    from mien.training.sync import SyncTask, SyncTraining
+
+    parts = read_config(config, model=SyncConfig, training=SyncTraining, loop=LoopConfig)
+    task = SyncTask(parts["model"], parts["training"], shards)
+    typer.echo(json.dumps(train(task, parts["loop"], out)))
+
+
 if __name__ == "__main__":
     app()

@@ -16,6 +16,7 @@ from mien import checkpoints
 from mien.emotion import CATEGORIES
 from mien.emotion.facs import RECIPES, blendshapes
 from mien.media.sound import load_sound
+from mien.portrait import geometry
 from mien.portrait.animator import EMOTIONS, GATE_REGIONS, MEMORY, WINDOW, Animator, AnimatorConfig, Conditions
 from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace, load_space, rest_values
 from mien.portrait.sampling import Guidance, Schedule, windows
@@ -121,14 +122,11 @@ def sound_views(wave: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
 
 def mirror_matrix(space: MotionSpace) -> np.ndarray:
     """(36, 36): values @ matrix is the same motion seen in a mirror."""
-    from mien.portrait.geometry import mirror_index
-
     matrix = np.zeros((CHANNELS, CHANNELS), np.float32)
     for channel, sign in ((0, 1), (1, -1), (2, -1), (3, -1), (4, 1), (5, 1), (6, -1), (7, 1)):
         matrix[channel, channel] = sign
     matrix[8, 9] = matrix[9, 8] = 1
-    partner = mirror_index(space.template)
-    matrix[10:, 10:] = space.expression_numbers((space.bases * [-1, 1, 1])[:, partner])
+    matrix[10:, 10:] = space.expression_numbers(geometry.mirrored(space.bases, space.partner))
     return matrix
 
 

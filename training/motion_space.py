@@ -33,11 +33,11 @@ def fit(films: list[Track], stills: list[Track]) -> MotionSpace:
     films: tracks of one person each. stills: tracks whose frames are different people (for rare expressions).
     """
     films = [_thinned(film) for film in films]
-    template = mean_face([film.landmarks for film in films])
+    template, partner = mean_face([film.landmarks for film in films])
     canonical = [geometry.canonicalise(film.landmarks, template)[0] for film in films]
-    shapes = _shape_directions(canonical, films, stills, template)
+    shapes = _shape_directions(canonical, films, stills, template, partner)
     space = MotionSpace(
-        template, shapes, *_empty_bases(), lids=_lid_direction(canonical),
+        template, partner, shapes, *_empty_bases(), lids=_lid_direction(canonical),
         mean=np.zeros(CHANNELS, np.float32), std=np.ones(CHANNELS, np.float32), arkit=np.zeros((31, 52), np.float32),
     )  # fmt: skip
     displacement = []
@@ -55,23 +55,23 @@ def fit(films: list[Track], stills: list[Track]) -> MotionSpace:
     return _replaced(space, arkit=arkit, mean=mean, std=std)
 
 
-def mean_face(landmarks: Iterable[np.ndarray], rounds: int = 3) -> np.ndarray:
-    """Generalised Procrustes mean of films (T, 478, 3): a symmetric canonical face (478, 3)."""
+def mean_face(landmarks: Iterable[np.ndarray], rounds: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Generalised Procrustes mean of films (T, 478, 3): a symmetric canonical face (478, 3) and each point's partner."""
+    from scipy.optimize import linear_sum_assignment
+
     landmarks = list(landmarks)
-    template = landmarks[0][0]
+    template, partner = landmarks[0][0], np.arange(geometry.N_POINTS)
     for _ in range(rounds):
-        faces = np.stack([geometry.canonicalise(film[:: max(1, len(film) // 20)], template)[0].mean(0) for film in landmarks])
-        template = faces.mean(0)
-        partner = _mirror_partner(template)
-        template = (template + (template * [-1, 1, 1])[partner]) / 2
+        faces = [geometry.canonicalise(film[:: max(1, len(film) // 20)], template)[0].mean(0) for film in landmarks]
+        template = np.mean(faces, 0)
         outer = template[list(geometry.EYE_CORNERS)]
         template = (template - outer.mean(0)) / np.linalg.norm(outer[0] - outer[1])
-    return template.astype(np.float32)
-
-
-def _mirror_partner(template: np.ndarray) -> np.ndarray:
-    centred = template - template[list(geometry.EYE_CORNERS)].mean(0)
-    return geometry.mirror_index(centred / np.linalg.norm(centred, axis=-1).max())
+        # The best one-to-one match of the face with its mirror image, not the nearest points: lids and lips lie dense.
+        distance = np.linalg.norm(template[:, None] * [-1, 1, 1] - template[None], axis=-1)
+        _, partner = linear_sum_assignment(distance**2)
+        assert (partner[partner] == np.arange(len(partner))).all(), "the mean face is too lopsided to be matched"
+        template = ((template + geometry.mirrored(template, partner)) / 2).astype(np.float32)
+    return template, partner
 
 
 def _thinned(track: Track) -> Track:
@@ -85,7 +85,7 @@ def _empty_bases() -> tuple[np.ndarray, np.ndarray]:
     return np.zeros((n, geometry.N_POINTS, 3), np.float32), np.zeros((n, geometry.N_POINTS, 3), np.float32)
 
 
-def _shape_directions(canonical, films, stills, template) -> np.ndarray:
+def _shape_directions(canonical, films, stills, template, partner) -> np.ndarray:
     """Ridge regression of landmark change on blendshape change, within films and (weaker) across stills: (52, 478, 3)."""
     gram, cross = np.zeros((52, 52)), np.zeros((52, geometry.N_POINTS * 3))
     for points, film in zip(canonical, films, strict=True):
@@ -101,7 +101,7 @@ def _shape_directions(canonical, films, stills, template) -> np.ndarray:
         cross += b.T @ x
     scale = np.trace(gram) / 52
     directions = np.linalg.solve(gram + RIDGE * scale * np.eye(52), cross).reshape(52, geometry.N_POINTS, 3)
-    return (_symmetric(directions, template) + _drawn(template)).astype(np.float32)
+    return (_symmetric(directions, partner) + _drawn(template)).astype(np.float32)
 
 
 def _drawn(template: np.ndarray) -> np.ndarray:
@@ -121,12 +121,11 @@ def _drawn(template: np.ndarray) -> np.ndarray:
     return out
 
 
-def _symmetric(directions: np.ndarray, template: np.ndarray) -> np.ndarray:
+def _symmetric(directions: np.ndarray, partner: np.ndarray) -> np.ndarray:
     """A left shape mirrors its right twin: average both."""
-    partner = _mirror_partner(template)
     swapped = [name.replace("Left", "#").replace("Right", "Left").replace("#", "Right") for name in BLENDSHAPES]
     twin = [BLENDSHAPES.index(name) for name in swapped]
-    return (directions + (directions[twin] * [-1, 1, 1])[:, partner]) / 2
+    return (directions + geometry.mirrored(directions[twin], partner)) / 2
 
 
 def _lid_direction(canonical: list[np.ndarray]) -> np.ndarray:
@@ -151,7 +150,7 @@ def _components(displacement: np.ndarray, template: np.ndarray) -> tuple[np.ndar
     importance = np.ones((geometry.N_POINTS, 3))
     importance[sorted({*geometry.UPPER_LIP, *geometry.LOWER_LIP, *geometry.INNER_UPPER, *geometry.INNER_LOWER})] = LIP_WEIGHT
     importance[:, 2] *= DEPTH_WEIGHT
-    bases, encoders = [], []
+    bases = []
     for name in PCA_REGIONS:
         count = REGIONS[name].stop - REGIONS[name].start
         share = regions[name][:, None] * np.ones(3)
@@ -160,9 +159,14 @@ def _components(displacement: np.ndarray, template: np.ndarray) -> tuple[np.ndar
         values, vectors = np.linalg.eigh(covariance)
         components = vectors[:, ::-1][:, :count].T.reshape(count, geometry.N_POINTS, 3)
         spread = np.sqrt(np.maximum(values[::-1][:count], 1e-12))
-        encoders.append(components * share * importance / spread[:, None, None])
         bases.append(components / importance * spread[:, None, None])
-    return np.concatenate(bases).astype(np.float32), np.concatenate(encoders).astype(np.float32)
+    basis = np.concatenate(bases)
+    # Regions overlap, so all channels are read together: weighted least squares, the ridge a thousandth of a spread.
+    free = sum(regions.values())[:, None]
+    weighted = (basis * importance**2 * free).reshape(len(basis), -1)
+    gram = weighted @ basis.reshape(len(basis), -1).T
+    encoders = np.linalg.solve(gram + 1e-3 * np.diag(np.diag(gram)), weighted).reshape(basis.shape)
+    return basis.astype(np.float32), encoders.astype(np.float32)
 
 
 def _arkit_map(motion: np.ndarray, blendshapes: np.ndarray) -> np.ndarray:

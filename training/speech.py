@@ -246,7 +246,8 @@ def load_rooms(folder: Path) -> np.ndarray:
 class Augmentation:
     """How far training speech is bent: chances in [0, 1], decibels, factors."""
 
-    speed: tuple[float, float] = (0.82, 1.3)  # resampling: pitch, formants and tempo together
+    speed: tuple[float, float] = (0.85, 1.25)  # resampling: pitch, formants and tempo together
+    clean: float = 0.35  # crops that keep their own room and microphone
     room: float = 0.5
     reverb_s: tuple[float, float] = (0.1, 0.7)  # time to fall by 60 dB
     equaliser: float = 0.6
@@ -284,6 +285,9 @@ class Augmenter:
     def disturb(self, sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Room, microphone, noise, other voices and level, in this order. (S,) at unit level to (S,) in [-1, 1]."""
         c, n = self.config, len(sound)
+        level = 10 ** (rng.uniform(*c.level_db) / 20)
+        if rng.random() < c.clean:
+            return (sound * level).clip(-1, 1)
         size = 1 << (n + SAMPLE_RATE - 1).bit_length()  # no room here sounds on for more than a second
         frequencies = np.fft.rfftfreq(size, 1 / SAMPLE_RATE).astype(np.float32)
         response = np.ones(len(frequencies), np.complex64)
@@ -302,8 +306,7 @@ class Augmenter:
             speakers = rng.integers(len(self.speech), size=int(rng.integers(2, 6)))
             voices = np.sum([self.crop(self.speech[i], n, rng)[0] for i in speakers], axis=0)
             wet += voices / _rms(voices) * 10 ** (-rng.uniform(8.0, 30.0) / 20)
-        wet *= 10 ** (rng.uniform(*c.level_db) / 20) / (_rms(wet) + 1e-4)
-        return wet.clip(-1, 1)
+        return (wet * level / (_rms(wet) + 1e-4)).clip(-1, 1)
 
     def silence(self, n_samples: int, rng: np.random.Generator) -> np.ndarray:
         """No speech: digital silence or noise of any colour, hum included."""

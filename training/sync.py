@@ -70,12 +70,12 @@ class SyncTask:
         clips = [clip for clip in read_clips(shards) if clip.has_audio]
         tracks = {clip.track: Track.load(shards / clip.track) for clip in clips}
         self.training, self.weights = training, training.weights
-        template = mean_face(tracks[clip.track].landmarks for clip in clips if clip.split == "train")
+        train = [tracks[clip.track].landmarks for clip in clips if clip.split == "train"]
+        template, self.partner = mean_face(train)
         self.scenes = [scene for clip in clips if (scene := _scene(clip, tracks[clip.track], template))]
         self.train = [scene for scene in self.scenes if scene.clip.split == "train" and len(scene.points) >= WINDOW]
         length = np.array([len(scene.points) for scene in self.train], float)
         self.share = np.minimum(length, 500) / np.minimum(length, 500).sum()
-        self.partner = geometry.mirror_index(template)
         self.model = SyncExpert(config, template)
 
     # -- batches ------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class SyncTask:
         frames = len(scene.points)
         tempo = np.exp(rng.uniform(-t.tempo, t.tempo))
         tempo = min(tempo, (frames - 1) / (WINDOW - 1))
-        start = rng.uniform(0, frames - 1 - tempo * (WINDOW - 1))
+        start = rng.uniform(0, max(0.0, frames - 1 - tempo * (WINDOW - 1)))
         clock = start + tempo * np.arange(WINDOW)
         points = _between(scene.points, clock)
         fine = (np.arange(WINDOW * MELS_A_FRAME) - (MELS_A_FRAME - 1) / 2) / MELS_A_FRAME
@@ -124,7 +124,7 @@ class SyncTask:
 
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Whole windows must agree best at their own offset; single frames must know their sound among all others."""
-        core = getattr(model, "module", model)
+        core = _expert(model)
         lips, sound = core.lips(batch["lips"]), core.sound(batch["mel"])  # (B, T, E)
         sharp = self.training.temperature
         aim = torch.zeros(2 * REACH + 1)
@@ -143,7 +143,7 @@ class SyncTask:
     def evaluate(self, model: nn.Module, split: str = "val") -> dict[str, float]:
         """Offsets that the judge finds in held-out clips, its confidence there and with other clips' sound."""
         scenes = [scene for scene in self.scenes if scene.clip.split == split]
-        core = getattr(model, "module", model)
+        core = _expert(model)
         with torch.inference_mode():
             lips = [core.lips(torch.from_numpy(lip_numbers(scene.points))[None])[0] for scene in scenes]
             sound = [core.sound(torch.from_numpy(scene.mel)[None])[0] for scene in scenes]
@@ -164,6 +164,13 @@ class SyncTask:
         """Write as the checkpoint that `portrait.sync.load_expert` reads."""
         tensors = {name: tensor.half() for name, tensor in model.state_dict().items()}
         checkpoints.save(path, tensors, self.model.config.__dict__)
+
+
+def _expert(model: nn.Module) -> SyncExpert:
+    """The judge inside whatever wraps it for training on several devices."""
+    core = getattr(model, "module", model)
+    assert isinstance(core, SyncExpert)
+    return core
 
 
 def _scene(clip: Clip, track: Track, template: np.ndarray) -> Scene | None:
