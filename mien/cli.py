@@ -63,6 +63,7 @@ def animate(
 ) -> None:
     """Make a picture talk. Without arguments: the shipped astronaut says welcome, into mien.mp4."""
     from mien import front
+    from mien.portrait.motion import check_take_suffix
 
     if image is None:
         image, landmarks = front.ASSETS / "astronaut.jpg", landmarks or front.ASSETS / "astronaut.json"
@@ -71,6 +72,8 @@ def animate(
     for extra in (out, motion, report):
         if extra is not None and not extra.absolute().parent.is_dir():
             raise ValueError(f"The folder of {extra} does not exist: make it first.")
+    if motion is not None:
+        check_take_suffix(motion)
     video = front.animate(
         image, audio, emotion, intensity=intensity, driving=driving, style=style, gaze=gaze, head=head, seed=seed,
         size=size, face=face, landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model, device=device,
@@ -101,11 +104,10 @@ def track(
 ) -> None:
     """Track a film: landmarks, blendshapes and head pose as .npz, or its motion as .csv (Live Link Face) or .json."""
     from mien.media import probe, read_frames
-    from mien.portrait.motion import load_space
+    from mien.portrait.motion import check_take_suffix, load_space
     from mien.portrait.tracking import load_tracker
 
-    if out.suffix.lower() not in (".npz", ".csv", ".json"):
-        raise ValueError(f"A track cannot be written as '{out.suffix}': use .npz, .csv or .json.")
+    check_take_suffix(out)
     total = round(probe(film).duration_s * 25)
     with progress_bar() as progress:
 

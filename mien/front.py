@@ -262,7 +262,7 @@ def _choose_face(tracker: Tracker, picture: np.ndarray, index: int | None) -> Fa
     if index is None:
         return faces[0]
     if not 0 <= index < len(faces):
-        raise ValueError(f"Face {index} was asked for, but the picture shows {len(faces)}: give 0 to {len(faces) - 1}, largest first.")
+        raise ValueError(f"Face {index} was asked for, but {len(faces)} were found: they are counted from 0, largest first.")
     return faces[index]
 
 

@@ -42,11 +42,11 @@ def evaluate(
         raise ValueError(f"{seconds:g} seconds of a clip are too few to judge: give at least 2.")
     finder = load_tracker(tracker, tracker_model)
 
-    def animate(picture, sound):
-        return front.animate(picture, sound, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
+    def prepare(picture):
+        return front.Animator(picture, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
 
     found = evaluation.evaluate(
-        folders, animate, split=split, limit=limit, longest_s=seconds, tracker=finder, news=_news
+        folders, prepare, split=split, limit=limit, longest_s=seconds, tracker=finder, news=_news
     )
     typer.echo(jsonlib.dumps(found) if json else evaluation.table(found))
 
@@ -75,7 +75,7 @@ def emotions(
     out: Annotated[Path, typer.Option("-o", "--out", help="Contact sheet to write: .png, .jpg or .webp.")] = Path(
         "emotions.png"
     ),
-    width: Annotated[int, typer.Option(help="Of one picture of the sheet, pixels.")] = 256,
+    width: Annotated[int, typer.Option(help="Of one picture of the sheet, pixels.")] = 192,
     seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 0,
     model: Model = "animator-nano",
     tracker: TrackerName = "mediapipe",
@@ -90,12 +90,8 @@ def emotions(
     from mien.portrait.tracking import load_tracker
 
     stage = front.Animator(image, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
-    sound = load_sound(audio)
-    page, seen = evaluation.emotion_sheet(
-        lambda name, intensity: stage.speak_along(sound, name, intensity=intensity, seed=seed),
-        load_tracker(tracker, tracker_model),
-        width=width,
-    )
+    finder = load_tracker(tracker, tracker_model)
+    page, seen = evaluation.emotion_sheet(stage, load_sound(audio), finder, seed=seed, width=width)
     save_image(out, page)
     grown = {name: {marker: evaluation.grows(row) for marker, row in rows.items()} for name, rows in seen.items()}
     if json:
@@ -107,6 +103,5 @@ def emotions(
         for marker, row in rows.items():
             word = "grows" if grown[name][marker] else "DOES NOT GROW"
             typer.echo(f"{name:10} {marker:14} {' '.join(f'{value:.3f}' for value in row)}  {word}")
-    typer.echo(
-        f"{out}: a row an emotion, intensity {', '.join(f'{i:g}' for i in evaluation.INTENSITIES)} from left to right"
-    )
+    strengths = ", ".join(f"{intensity:g}" for intensity in evaluation.INTENSITIES)
+    typer.echo(f"{out}: a column an emotion, intensity {strengths} downwards")

@@ -30,6 +30,7 @@ MAX_OFFSET, LEAST_CONFIDENCE = 2, 0.1  # clips further out of sync, or less sure
 TRACKED = 0.9  # share of frames with a face that a clip needs
 STILLS = 8  # frames of a film that are compared with the source
 SHEET = 12  # frames on a contact sheet
+HEAD = 1.7  # side of a sheet's pictures, in sizes of the face
 INTENSITIES = (0.33, 0.66, 1.0)
 
 # What a talking portrait should reach, pooled over clips; the same figures of real footage are printed beside.
@@ -64,30 +65,28 @@ MARKERS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Stage(Protocol):
-    """A prepared portrait: `mien.Animator`."""
-
-    @property
-    def portrait(self) -> Portrait: ...  # noqa: D102
-    @property
-    def face(self) -> Face: ...  # noqa: D102
-
-
 class Show(Protocol):
     """A take of a portrait: `mien.Video`."""
 
     @property
-    def animator(self) -> Stage: ...  # noqa: D102
+    def animator(self) -> "Stage": ...
     @property
-    def motion(self) -> Motion: ...  # noqa: D102
+    def motion(self) -> Motion: ...
     @property
-    def sound(self) -> Sound | None: ...  # noqa: D102
+    def sound(self) -> Sound | None: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[np.ndarray]: ...
-    def facts(self) -> dict[str, Any]: ...  # noqa: D102
+    def facts(self) -> dict[str, Any]: ...
 
 
-Animate = Callable[[np.ndarray, Sound], Show]
+class Stage(Protocol):
+    """A prepared portrait: `mien.Animator`."""
+
+    @property
+    def portrait(self) -> Portrait: ...
+    @property
+    def face(self) -> Face: ...
+    def speak_along(self, audio: Any, emotion: Any = None, *, intensity: float = 1.0, seed: int = 0) -> Show: ...
 
 
 @dataclass(frozen=True)
@@ -135,10 +134,10 @@ def watch(
     count: int,
     sound: Sound,
     tracker: Tracker,
-    source: Likeness,
+    source: Likeness | None = None,
     portrait: Portrait | None = None,
 ) -> Film:
-    """Track a film and compare some of its frames with its source picture.
+    """Track a film, and compare some of its frames with its source picture if there is one.
 
     frames: (H, W, 3) uint8 RGB at 25 fps, `count` of them. portrait: given for a made film, whose background is
     measured about the portrait's box.
@@ -157,9 +156,10 @@ def watch(
             yield frame
 
     track = tracker.follow(seen())
-    rows = [source.compare(frame, track.landmarks[number]) for number, frame in kept.items()]
-    picture = {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
-    picture["tracked"] = float(track.tracked.mean())
+    picture = {"tracked": float(track.tracked.mean())}
+    if source is not None:
+        rows = [source.compare(frame, track.landmarks[number]) for number, frame in kept.items()]
+        picture |= {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
     if portrait is not None:
         picture["background"] = float(change)
     return Film(track.landmarks, sound.mono(16000), load_expert().template.numpy(), picture)
@@ -183,7 +183,7 @@ def still(face: Face, sound: Sound, frames: int) -> Film:
 
 def evaluate(
     folders: Sequence[Path],
-    animate: Animate,
+    prepare: Callable[[np.ndarray], Stage],
     *,
     split: str = "test",
     limit: int | None = None,
@@ -191,11 +191,11 @@ def evaluate(
     tracker: Tracker | None = None,
     news: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Judge a way to animate on the held-out clips of data folders.
+    """Judge an animator on the held-out clips of data folders.
 
-    animate: picture (H, W, 3) and sound to a film of it. limit: clips, evenly chosen; None takes all. longest_s: more
-    of a clip is not looked at. news: gets a line a clip. Returns clips, pooled figures of real, made, still and wrong,
-    aims and whether they are met, definitions, seconds.
+    prepare: picture (H, W, 3) to a portrait that can speak. limit: clips, evenly chosen; None takes all. longest_s:
+    more of a clip is not looked at. news: gets a line a clip. Returns clips, pooled figures of real, made, still and
+    wrong, aims and whether they are met, definitions, seconds.
     Raises as `read_clips`; ValueError if no clip can be used.
     """
     started = time.perf_counter()
@@ -209,7 +209,7 @@ def evaluate(
     for number, clip in enumerate(clips):
         begun = time.perf_counter()
         other = next((c for c in clips[number + 1 :] + clips[:number] if c.speaker != clip.speaker), None)
-        row = _try(clip, other, animate, longest_s, tracker)
+        row = _try(clip, other, prepare, longest_s, tracker)
         if isinstance(row, str):
             news(f"{number + 1}/{len(clips)} {clip.path.name}: left out: {row}")
             continue
@@ -232,31 +232,33 @@ def _aim(low: float, high: float, value: float | None) -> dict[str, Any]:
     return {"low": low, "high": high if np.isfinite(high) else None, "value": value, "met": met}
 
 
-def _try(clip: Clip, other: Clip | None, animate: Animate, longest_s: float, tracker: Tracker) -> dict[str, Any] | str:
+def _try(
+    clip: Clip, other: Clip | None, prepare: Callable[[np.ndarray], Stage], longest_s: float, tracker: Tracker
+) -> dict[str, Any] | str:
     """One clip beside its controls, or why it cannot be used."""
     expert, sound = load_expert(), _cut(load_sound(clip.path), longest_s)
     samples = sound.mono(16000)
     count = -(-len(samples) // 640)
     picture = next(iter(read_frames(clip.path)))
     try:
-        show = animate(picture, sound)
-        source = Likeness(picture, show.animator.face.landmarks)
+        stage = prepare(picture)
+        source = Likeness(picture, stage.face.landmarks)
         real = watch(islice(read_frames(clip.path), count), count, sound, tracker, source)
     except ValueError as error:  # no face in the first frame, or in any
         return str(error)
     if real.picture["tracked"] < TRACKED:
         return f"a face was found in only {real.picture['tracked']:.0%} of its frames"
-    made = watch(show, len(show), sound, tracker, source, show.animator.portrait)
+    made = watch(stage.speak_along(sound), count, sound, tracker, source, stage.portrait)
     shut = shut_odds(samples)
     row: dict[str, Any] = {
         "offset_of_the_clip": clip.offset,
         "real": figures(real, expert, shut),
         "made": figures(made, expert, shut) | _beside(made, real, clip.offset),
-        "still": figures(still(show.animator.face, sound, len(show)), expert, shut),
+        "still": figures(still(stage.face, sound, count), expert, shut),
     }
     if other is not None:
         strange = Sound(np.resize(load_sound(other.path).mono(16000), (len(samples), 1)), 16000)
-        misled = watch(animate(picture, strange), count, strange, tracker, source)
+        misled = watch(stage.speak_along(strange), count, strange, tracker)
         row["wrong"] = {
             "sync_confidence": expert.judge(made.landmarks, strange.samples[:, 0]).confidence,
             "sync_confidence_real": expert.judge(real.landmarks, strange.samples[:, 0]).confidence,
@@ -341,7 +343,7 @@ def report(show: Show, tracker: Tracker | None = None) -> tuple[dict[str, Any], 
     def drawn() -> Iterator[np.ndarray]:
         for number, frame in enumerate(show):
             if number in chosen:
-                frames.append(frame.copy())
+                frames.append(close_up(frame, stage.face))
             yield frame
 
     sound = show.sound or Sound.silence(count / FRAME_RATE)
@@ -353,6 +355,16 @@ def report(show: Show, tracker: Tracker | None = None) -> tuple[dict[str, Any], 
     units = {name: {"unit": FIGURES[name][0], "definition": FIGURES[name][1]} for name in found if name in FIGURES}
     labels = [f"{number / FRAME_RATE:.2f} s" for number in chosen]
     return {"film": show.facts(), "figures": found, "definitions": units}, sheet(frames, 4, 320, labels)
+
+
+def close_up(frame: np.ndarray, face: Face) -> np.ndarray:
+    """A square of a frame about where the picture's face was."""
+    height, width = frame.shape[:2]
+    x0, y0, x1, y1 = face.box
+    side = min(round(HEAD * face.size), height, width)
+    left = int(np.clip(round((x0 + x1 - side) / 2), 0, width - side))
+    top = int(np.clip(round((y0 + y1 - side) / 2 - 0.1 * side), 0, height - side))
+    return frame[top : top + side, left : left + side].copy()
 
 
 def write_report(show: Show, path: Path, tracker: Tracker | None = None) -> None:
@@ -371,29 +383,33 @@ def write_report(show: Show, path: Path, tracker: Tracker | None = None) -> None
 
 
 def emotion_sheet(
-    speak: Callable[[str, float], Show], tracker: Tracker | None = None, samples: int = 12, width: int = 256
+    stage: Stage, sound: Sound, tracker: Tracker | None = None, *, seed: int = 0, samples: int = 12, width: int = 192
 ) -> tuple[np.ndarray, dict[str, dict[str, list[float]]]]:
     """Every feeling at three strengths on one sheet, and what a tracker sees of them.
 
-    speak: category and intensity to a film, same voice and seed. samples: frames of each film that are tracked, blinks
-    left out. Returns the sheet, a row a feeling, and per feeling and marker the mean blendshape at 0 and `INTENSITIES`.
+    All are the same voice with the same seed, one of its frames is shown. samples: frames of each film that are
+    tracked, blinks left out. width: of one picture on the sheet. Returns the sheet, a column a feeling, stronger
+    downwards; and by feeling and marker the mean blendshape at intensity 0 and at `INTENSITIES`.
     """
     tracker = tracker or load_tracker()
-    calm = speak("neutral", 1.0)
-    films = {(name, strength): speak(name, strength) for name in CATEGORIES[1:] for strength in INTENSITIES}
-    lids = [film.motion.values[:, REGIONS["lids"]].min(1) for film in (calm, *films.values())]
-    open_eyed = np.flatnonzero(np.min(lids, axis=0) >= np.percentile(np.min(lids, axis=0), 60))
-    looked_at = open_eyed[np.linspace(0, len(open_eyed) - 1, min(samples, len(open_eyed))).round().astype(int)].tolist()
-    shown = looked_at[len(looked_at) // 2]
-    pictures, labels = [_draw(calm, shown)] * len(INTENSITIES), ["neutral"] * len(INTENSITIES)
-    seen: dict[str, dict[str, list[float]]] = {}
-    base = _blendshapes(calm, looked_at, tracker)
+    calm = stage.speak_along(sound, "neutral", seed=seed)
+    films = {"neutral": [calm] * len(INTENSITIES)}
     for name in CATEGORIES[1:]:
-        rows = [base] + [_blendshapes(films[name, strength], looked_at, tracker) for strength in INTENSITIES]
+        films[name] = [stage.speak_along(sound, name, intensity=strength, seed=seed) for strength in INTENSITIES]
+    lids = np.min([film.motion.values[:, REGIONS["lids"]].min(1) for row in films.values() for film in row], axis=0)
+    awake = np.flatnonzero(lids >= np.percentile(lids, 60))
+    looked_at = awake[np.linspace(0, len(awake) - 1, min(samples, len(awake))).round().astype(int)].tolist()
+    shown = looked_at[len(looked_at) // 2]
+    pictures, labels = [], []
+    for place, strength in enumerate(INTENSITIES):
+        pictures += [close_up(_draw(films[name][place], shown), stage.face) for name in CATEGORIES]
+        labels += ["neutral", *(f"{name} {strength:g}" for name in CATEGORIES[1:])]
+    base = _blendshapes(calm, looked_at, tracker)
+    seen: dict[str, dict[str, list[float]]] = {}
+    for name in CATEGORIES[1:]:
+        rows = [base] + [_blendshapes(film, looked_at, tracker) for film in films[name]]
         seen[name] = {marker: [_marker(row, marker) for row in rows] for marker in MARKERS[name]}
-        pictures += [_draw(films[name, strength], shown) for strength in INTENSITIES]
-        labels += [f"{name} {strength:g}" for strength in INTENSITIES]
-    return sheet(pictures, len(INTENSITIES), width, labels), seen
+    return sheet(pictures, len(CATEGORIES), width, labels), seen
 
 
 def _draw(film: Show, number: int) -> np.ndarray:

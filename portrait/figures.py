@@ -17,7 +17,8 @@ from mien.portrait.motion import relative_pose
 from mien.portrait.sync import LEAST_FRAMES, LIPS, SyncExpert
 
 FPS, HOP = 25, 640
-MET = 0.02  # IOD: lips less far apart than this count as closed
+MET = 0.02  # IOD: lips less far apart than this count as closed,
+BIAS = 0.03  # or less far above their own closest, if that is below this: trackers see closed lips a little open
 PAUSE_S, PAUSE_DB = 0.4, 25.0  # a pause is this long and this much below the loud parts
 SETTLE, WAKE = 3, 2  # frames at a pause's ends in which lips may still or already move
 SHUT, OPEN = 0.55, 0.8  # of the usual lid opening: a blink goes below the one and lasts while below the other
@@ -106,8 +107,8 @@ class Film:
 
     @property
     def closed(self) -> np.ndarray:
-        """Whether the lips are closed, (T,) bool: less than `MET` above this tracker's closed level for this face."""
-        return self.opening < MET + np.clip(np.percentile(self.opening, 5), 0, MET)
+        """Whether the lips are closed, (T,) bool: less than `MET` above what the tracker calls closed in this face."""
+        return self.opening < MET + np.clip(np.percentile(self.opening, 5), 0, BIAS)
 
 
 def figures(film: Film, expert: SyncExpert, shut: np.ndarray | None = None) -> dict[str, Any]:

@@ -222,6 +222,12 @@ def rest_values(frames: int) -> np.ndarray:
     return values
 
 
+def check_take_suffix(path: Path) -> None:
+    """Raise ValueError if motion cannot be written as a file of this ending."""
+    if path.suffix.lower() not in (".npz", ".csv", ".json"):
+        raise ValueError(f"Motion cannot be written as '{path.suffix}': use .npz, .csv (Live Link Face) or .json (ARKit-52).")
+
+
 @dataclass(frozen=True)
 class Motion:
     """A take: what a face does, free of identity. values: (T, 36) float32 in natural units; fps frames a second."""
@@ -271,9 +277,8 @@ class Motion:
     def save(self, path: str | Path) -> None:
         """Write the take: .npz (this program's), .csv (Live Link Face, ARKit-52) or .json (ARKit-52 by name)."""
         path = Path(path)
+        check_take_suffix(path)
         writers = {".npz": self._npz, ".csv": self._live_link_csv, ".json": self._json}
-        if path.suffix.lower() not in writers:
-            raise ValueError(f"A take cannot be written as '{path.suffix}': use .npz, .csv (Live Link Face) or .json.")
         part = path.with_name(path.name + ".part")
         part.write_bytes(writers[path.suffix.lower()]())
         part.replace(path)

@@ -1,0 +1,167 @@
+"""The front door and the `mien` command: real pictures, real sound, real films."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import mien
+from mien.cli import app
+from mien.front import ASSETS
+from mien.media import Sound, load_image, load_sound, probe, read_frames
+from mien.portrait.motion import REGIONS, Motion, load_space, rest_values
+
+PICTURE, POINTS, VOICE = ASSETS / "astronaut.jpg", ASSETS / "astronaut.json", ASSETS / "welcome.ogg"
+
+
+@pytest.fixture(scope="module")
+def portrait() -> mien.Animator:
+    return mien.Animator(PICTURE, landmarks=POINTS, size=256)
+
+
+@pytest.fixture(scope="module")
+def voice() -> Sound:
+    """Two seconds of the welcome, as a 24 kHz recording with odd length."""
+    sound = load_sound(VOICE)
+    return Sound(sound.samples[: 2 * sound.sample_rate + 77], sound.sample_rate)
+
+
+@pytest.fixture(scope="module")
+def take(portrait, voice) -> Motion:
+    return portrait.speak_along(voice, seed=3).motion
+
+
+def command(*words: object):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_the_lips_follow_the_voice_and_rest_without_one(portrait, take):
+    space = load_space()
+    quiet = portrait.speak_along(Sound.silence(2.0)).motion
+    assert space.aperture(take.values).max() > 0.06
+    assert space.aperture(quiet.values).max() < 0.02
+
+
+def test_the_same_seed_gives_the_same_frames_and_another_seed_others(portrait, voice, take):
+    again = portrait.speak_along(voice, seed=3)
+    assert np.array_equal(again.motion.values, take.values)
+    assert np.array_equal(next(iter(again)), next(iter(portrait.speak_along(voice, seed=3))))
+    assert not np.allclose(portrait.speak_along(voice, seed=4).motion.values, take.values)
+
+
+def test_the_film_is_as_long_as_the_voice_and_starts_as_the_picture(portrait, voice, tmp_path):
+    video = portrait.speak_along(voice)
+    counts = []
+    video.save(tmp_path / "a.mp4", progress=lambda done, total: counts.append((done, total)))
+    facts = probe(tmp_path / "a.mp4")
+    assert len(video) == 51 == counts[-1][0] == counts[-1][1] and facts.size == (256, 256) and facts.has_sound
+    assert facts.duration_s == pytest.approx(2.04, abs=0.001)
+    assert load_sound(tmp_path / "a.mp4").duration_s == pytest.approx(2.04, abs=0.03)
+    first = next(read_frames(tmp_path / "a.mp4")).astype(int)
+    picture = portrait.portrait.render(next(Motion(rest_values(1)).shapes())).astype(int)
+    assert np.abs(first - picture).mean() < 6
+
+
+def test_nothing_but_the_face_and_its_surroundings_ever_changes(portrait, voice):
+    x0, y0, x1, y1 = portrait.portrait.box
+    outside = np.ones((256, 256), bool)
+    outside[y0:y1, x0:x1] = False
+    source = next(iter(portrait.follow(Motion(rest_values(1)))))
+    assert outside.any()
+    for frame in list(portrait.speak_along(voice, "surprised"))[::10]:
+        assert np.array_equal(frame[outside], source[outside])
+
+
+def test_feelings_show_and_grow_with_intensity(portrait, voice):
+    """Brows down for anger, up for surprise, smile for joy: by the motion's own ARKit map, mean of the take."""
+    from mien.portrait.tracking import BLENDSHAPES
+
+    space = load_space()
+    for emotion, shape in (("happy", "mouthSmileLeft"), ("angry", "browDownLeft"), ("surprised", "browInnerUp")):
+        column = BLENDSHAPES.index(shape)
+        shown = [
+            space.to_blendshapes(portrait.speak_along(voice, emotion, intensity=i).motion.values)[:, column].mean()
+            for i in (0, 0.5, 1.0)
+        ]
+        assert shown[0] < shown[1] < shown[2], (emotion, shown)
+
+
+def test_head_gain_and_camera_gaze_are_obeyed(portrait, voice):
+    still = portrait.speak_along(voice, head=0).motion.values
+    assert np.abs(still[:, : REGIONS["scale"].stop]).max() < 1e-6
+    held = portrait.speak_along(voice, head=0, gaze="camera").motion.values
+    assert np.abs(held[:, REGIONS["gaze"]]).max() < 1e-6
+
+
+def test_a_take_drives_another_picture_and_survives_the_file(portrait, take, tmp_path):
+    take.save(tmp_path / "take.npz")
+    frames = list(portrait.follow(tmp_path / "take.npz"))
+    assert len(frames) == len(take) and not np.array_equal(frames[5], frames[30])
+
+
+def test_nothing_or_unknown_leads_are_refused():
+    with pytest.raises(ValueError, match="audio="):
+        mien.animate(PICTURE, landmarks=POINTS)
+    with pytest.raises(ValueError, match="did you mean"):
+        mien.animate(PICTURE, VOICE, "hapy", landmarks=POINTS)
+
+
+def test_a_tiny_face_is_refused_with_its_size(tmp_path):
+    with pytest.raises(ValueError, match="26 pixels"):
+        mien.Animator(PICTURE, landmarks=POINTS, size=128)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nofile.jpg", VOICE], "does not exist"),
+        ([VOICE, VOICE], "is a sound"),
+        ([PICTURE, PICTURE], "is a picture"),
+        ([PICTURE, VOICE, "--emotion", "xyzzy"], "known are neutral"),
+        ([PICTURE, VOICE, "--intensity", "3"], "0 (neutral) to 1.5"),
+        ([PICTURE, VOICE, "-o", "no/where.mp4"], "does not exist"),
+        ([PICTURE, VOICE, "-o", "film.avi"], ".mp4"),
+        ([PICTURE, VOICE, "--model", "animator-nanno"], "animator-nano"),
+        ([PICTURE, VOICE, "--motion", "take.bvh"], ".csv"),
+        ([PICTURE, VOICE, "--gaze", "up"], "camera"),
+        ([PICTURE, VOICE, "--landmarks", PICTURE], "landmarks"),
+    ],
+)
+def test_bad_input_gets_one_sentence_code_2_and_leaves_nothing(words, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "--landmarks" not in words:
+        words = [*words, "--landmarks", POINTS]
+    run = command("animate", *words)
+    assert run.exit_code == 2 and sentence in run.output and len(run.output.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_lists_names_licences_and_figures():
+    listed = json.loads(command("models", "--json").output)
+    assert {"animator-nano", "front", "motion"} <= {entry["name"] for entry in listed}
+    assert all(entry["licence"] and entry["bytes"] for entry in listed)
+    assert "non-commercial" in command("models").output
+
+
+@pytest.mark.slow
+def test_the_command_without_arguments_makes_the_first_film(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = command("animate", "--json", "--motion", "take.csv")
+    assert run.exit_code == 0, run.output
+    told = json.loads(run.output)
+    assert told["frames"] == 160 and told["rtf"] > 0 and {"motion_s", "render_s", "total_s"} <= set(told["timings"])
+    assert probe(tmp_path / "mien.mp4").size == load_image(PICTURE).shape[1::-1]
+    assert len((tmp_path / "take.csv").read_text().splitlines()) == 161
+
+
+@pytest.mark.slow
+def test_films_drive_and_lend_their_manner(portrait, voice, tmp_path):
+    portrait.speak_along(Sound(np.tile(voice.samples, (3, 1)), voice.sample_rate), "happy").save(tmp_path / "d.mp4")
+    try:
+        led = portrait.follow(tmp_path / "d.mp4")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    assert led.sound is not None and len(list(led)) == len(led)
+    styled = portrait.speak_along(voice, style=tmp_path / "d.mp4").motion
+    assert not np.allclose(styled.values, portrait.speak_along(voice).motion.values)
