@@ -30,6 +30,7 @@ FROM_KOKORO: dict[str, str | None] = {
     "ʊ": "UH", "ø": "UH", "u": "UW", "y": "UW", "v": "V", "w": "W", "ɥ": "W", "j": "Y", "ʝ": "Y", "z": "Z", "ʣ": "Z",
     "ʒ": "ZH", "β": None, "ʔ": None, "S": None,
 }  # fmt: skip
+BRITISH = {"a": "AE"}  # trap, which other languages do not have
 STRESS = frozenset("ˈˌ")
 LENGTHENS = frozenset("ː\u0303ʰʲ ")  # their time belongs to the sound before
 PAUSE = frozenset(';:,.!?—…"()“”')
@@ -45,12 +46,13 @@ class Segment:
     pause: bool = False
 
 
-def from_kokoro(symbols: Iterable[tuple[str, float, float]]) -> list[Segment]:
+def from_kokoro(symbols: Iterable[tuple[str, float, float]], language: str = "en-us") -> list[Segment]:
     """Kokoro's symbols with their times, (symbol, start_s, end_s), to phones.
 
     A stress mark's time goes to the vowel that follows, a length mark's and a space's to the sound before; a space
     beside punctuation is part of the pause. `əɹ` and `ɜɹ` before no vowel are one ER.
     """
+    alphabet = FROM_KOKORO | BRITISH if language == "en-gb" else FROM_KOKORO
     out: list[Segment] = []
     stress_start: float | None = None
     for symbol, start, end in symbols:
@@ -66,7 +68,7 @@ def from_kokoro(symbols: Iterable[tuple[str, float, float]]) -> list[Segment]:
                 continue
             segment = Segment(last.phone, start, end, last.pause)
         else:
-            segment = Segment(FROM_KOKORO.get(symbol), start, end)
+            segment = Segment(alphabet.get(symbol), start, end)
         same_sound = last is not None and (symbol in LENGTHENS or (segment.pause and last.pause))
         if last is not None and same_sound:
             out[-1] = Segment(last.phone, last.start_s, end, last.pause)
@@ -117,7 +119,7 @@ def viterbi(scores: np.ndarray, before: np.ndarray, cost: np.ndarray, start: np.
     return path
 
 
-def read(posteriors: np.ndarray, frame_rate: float = 50.0, switch_cost: float = 2.0) -> list[Segment]:
+def read(posteriors: np.ndarray, frame_rate: float = 50.0, switch_cost: float = 1.0) -> list[Segment]:
     """What was said: the most likely run of phones.
 
     posteriors: (T, 40) at `frame_rate` (Hz). switch_cost: nats that every change of phone costs; it keeps one odd frame

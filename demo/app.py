@@ -48,16 +48,16 @@ THEME = gr.themes.Base(
 )
 
 CSS = """
-.gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
+.gradio-container { width: 100%; max-width: 1120px !important; margin: 0 auto !important; }
 #head { padding: 20px 0 8px; }
 #head h1 { font-size: 2.2rem; font-weight: 300; letter-spacing: 0.04em; line-height: 1.3; margin: 0; }
 #head p { color: var(--body-text-color-subdued); margin: 0; }
-#given > * { min-width: 240px; }
-#emotion input { position: absolute; opacity: 0; }
-#emotion label { padding: 6px 14px; border-radius: 999px; background: var(--neutral-100); color: #44403c; }
-#emotion label:has(:checked) { background: var(--primary-700); color: white; }
-#emotion label:focus-within { outline: 2px solid var(--primary-400); outline-offset: 2px; }
-#emotion label span { margin: 0; color: inherit; }
+#given > * { min-width: 240px; height: 230px; }
+.chips input { position: absolute; opacity: 0; }
+.chips label { padding: 6px 14px; border-radius: 999px; background: var(--neutral-100); color: #44403c; }
+.chips label:has(:checked) { background: var(--primary-700); color: white; }
+.chips label:focus-within { outline: 2px solid var(--primary-400); outline-offset: 2px; }
+.chips label span { margin: 0; color: inherit; }
 #facts { min-height: 1.6em; padding: 0 4px; }
 #facts p { color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
 """
@@ -125,8 +125,10 @@ def build(device: str = "auto") -> gr.Blocks:
                         label="Picture", type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"],
                         height=230, buttons=[],
                     )  # fmt: skip
-                    voice = gr.Audio(label="Voice", type="filepath", sources=["upload", "microphone"], buttons=[])
-                emotion = gr.Radio(list(CATEGORIES), value="neutral", label="Emotion", elem_id="emotion")
+                    voice = gr.Audio(
+                        label="Voice", type="filepath", sources=["upload", "microphone"], editable=False, buttons=[]
+                    )
+                emotion = gr.Radio(list(CATEGORIES), value="neutral", label="Emotion", elem_classes="chips")
                 intensity = gr.Slider(0, 1.5, value=1.0, step=0.05, label="Intensity")
                 with gr.Accordion("More", open=False):
                     words = gr.Textbox(
@@ -135,10 +137,10 @@ def build(device: str = "auto") -> gr.Blocks:
                     )  # fmt: skip
                     with gr.Row():
                         head = gr.Slider(0, 2, value=1.0, step=0.05, label="Head motion")
-                        gaze = gr.Radio(GAZES, value="human", label="Gaze")
+                        gaze = gr.Radio(GAZES, value="human", label="Gaze", elem_classes="chips")
                     with gr.Row():
                         size = gr.Dropdown(SIZES, value=0, label="Longer side, pixels")
-                        seed = gr.Number(0, precision=0, minimum=0, label="Seed: the same gives the same film")
+                        seed = gr.Number(0, precision=0, minimum=0, label="Seed")
                 button = gr.Button("Make the film", variant="primary", size="lg")
             with gr.Column(scale=5):
                 player = gr.Video(label="Film", interactive=False, autoplay=True, height=440, buttons=[])
@@ -166,9 +168,12 @@ def serve(host: str, port: int, device: str) -> None:
 
     pick_device(device)  # an unknown or absent device is told before a page opens
     try:
-        build(device).launch(
-            server_name=host, server_port=port, theme=THEME, css=CSS, footer_links=[],
-            share=False, ssr_mode=False, show_error=True,
+        page = build(device)
+        _, address, _ = page.launch(
+            server_name=host, server_port=port, theme=THEME, css=CSS, footer_links=[], quiet=True,
+            share=False, ssr_mode=False, show_error=True, prevent_thread_lock=True,
         )  # fmt: skip
     except OSError as error:
         raise OSError(f"{host}:{port} cannot be listened on, perhaps it is in use: try another --port.") from error
+    print(f"mien listens at {address} until Ctrl-C", flush=True)
+    page.block_thread()

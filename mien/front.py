@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from mien.portrait.geometry import N_POINTS
 from mien.portrait.guarantees import Gaze
 from mien.portrait.motion import Motion, load_space
 from mien.portrait.tracking import Face, Tracker, load_tracker
+
+if TYPE_CHECKING:
+    from mien.portrait.performer import Performer
 
 ASSETS = Path(__file__).parent / "assets"
 LEAST_FACE_PX = 40
@@ -53,8 +57,9 @@ def animate(
     if audio is None and driving is None:
         raise ValueError("Nothing leads the portrait: give audio=, a voice, or driving=, a film or take to follow.")
     animator = Animator(
-        image, size=size, face=face, landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model, device=device
-    )
+        image, size=size, face=face, landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model,
+        device=device, load=driving is None,
+    )  # fmt: skip
     if driving is not None:
         return animator.follow(driving, audio=audio, head=head)
     return animator.speak_along(audio, emotion, intensity=intensity, style=style, gaze=gaze, head=head, seed=seed)
@@ -65,6 +70,7 @@ class Animator:
 
     image, size: as in `animate`. face: which face, 0 the largest; None takes the largest. landmarks: a `Face` or its JSON
     instead of tracking. tracker, tracker_model: see `load_tracker`. model: an animator checkpoint. device: auto, cpu, …
+    load: load the network at once, on another core while the picture is prepared; else when it is first needed.
     """
 
     def __init__(
@@ -78,11 +84,14 @@ class Animator:
         tracker_model: str | Path | None = None,
         model: str = "animator-nano",
         device: str = "auto",
+        load: bool = False,
     ):
         from mien.portrait.warp import Portrait
 
         started = time.perf_counter()
-        self.model_name, self.device, self._performer = model, device, None
+        self.timings: dict[str, float] = {}
+        self.model_name, self.device = model, device
+        self._loading = ThreadPoolExecutor(1, "mien-load").submit(self._load) if load else None
         self._tracker = lambda: load_tracker(tracker, tracker_model)
         picture = load_image(image)
         found = _given_face(landmarks) if landmarks is not None else _choose_face(self._tracker(), picture, face)
@@ -91,20 +100,25 @@ class Animator:
         tracked = time.perf_counter()
         space = load_space()
         self.portrait = Portrait(picture, self.face.landmarks, space.template, space.rest_offset(self.face))
-        self.timings = {"track_s": tracked - started, "prepare_s": time.perf_counter() - tracked}
+        self.timings |= {"track_s": tracked - started, "prepare_s": time.perf_counter() - tracked}
         self.size = (picture.shape[1], picture.shape[0])
 
     @property
-    def performer(self):
-        """The network, loaded when it is first needed."""
-        if self._performer is None:
-            from mien.layers.device import pick_device
-            from mien.portrait.performer import Performer
+    def performer(self) -> "Performer":
+        """The network, loaded when it is first needed if it is not loaded yet."""
+        if self._loading is None:
+            self._loading = Future()
+            self._loading.set_result(self._load())
+        return self._loading.result()
 
-            started = time.perf_counter()
-            self._performer = Performer(self.model_name, pick_device(self.device))  # pyright: ignore[reportArgumentType]
-            self.timings["load_s"] = time.perf_counter() - started
-        return self._performer
+    def _load(self) -> "Performer":
+        from mien.layers.device import pick_device
+        from mien.portrait.performer import Performer
+
+        started = time.perf_counter()
+        performer = Performer(self.model_name, pick_device(self.device))  # pyright: ignore[reportArgumentType]
+        self.timings["load_s"] = time.perf_counter() - started
+        return performer
 
     def speak_along(
         self,
@@ -128,11 +142,11 @@ class Animator:
         settings = {"emotion": str(feeling), "gaze": gaze, "head": head, "seed": seed, "model": self.model_name, "style": style is not None}
 
         def make(timings: dict[str, float]) -> Iterator[np.ndarray]:
-            started = time.perf_counter()
-            heard = self.performer.hear(sound.mono(16000))
+            performer, started = self.performer, time.perf_counter()
+            heard = performer.hear(sound.mono(16000))
             timings["hear_s"] = time.perf_counter() - started
             weights = feeling.frames(len(heard))
-            yield from self.performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, head=head)
+            yield from performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, head=head)
 
         frames = -(-len(sound.mono(16000)) // 640)
         return Video(self, make, frames, sound, settings)
@@ -197,20 +211,24 @@ class Video:
                 yield frame
 
     def _motion_windows(self) -> Iterator[np.ndarray]:
-        """Windows of motion: those made before, then new ones."""
+        """Windows of motion: those made before, then new ones, each made on another core while the last one is drawn."""
+        yield from list(self._windows)
         if self._source is None:
             self._source = self.make(self.timings)
-        index = 0
-        while True:
-            if index == len(self._windows):
-                before = time.perf_counter()
-                window = next(self._source, None)
-                self.timings["motion_s"] = self.timings.get("motion_s", 0.0) + time.perf_counter() - before
-                if window is None:
-                    return
-                self._windows.append(window)
-            yield self._windows[index]
-            index += 1
+        with ThreadPoolExecutor(1, "mien-motion") as worker:
+            coming = worker.submit(self._next_window)
+            while (window := coming.result()) is not None:
+                coming = worker.submit(self._next_window)
+                yield window
+
+    def _next_window(self) -> np.ndarray | None:
+        assert self._source is not None
+        before = time.perf_counter()
+        window = next(self._source, None)
+        self.timings["motion_s"] = self.timings.get("motion_s", 0.0) + time.perf_counter() - before
+        if window is not None:
+            self._windows.append(window)
+        return window
 
     @property
     def motion(self) -> Motion:

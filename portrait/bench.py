@@ -1,6 +1,7 @@
 """How fast and how large: the `mien animate` command, run as a user runs it, each time in a process of its own.
 
-Times come from the command's own stages, memory from the operating system (the process's largest resident set).
+Times come from the command's own stages (encoding, which it does on the side, is timed once more by itself), memory from
+the operating system: the process's largest resident set.
 """
 
 import json
@@ -13,17 +14,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from mien.media import Sound, load_image, load_sound, save_image
+from mien.media import Sound, load_image, load_sound, read_frames, save_image, write_film
 from mien.media.sound import save_sound
 
 SIZES = {"256": (256, 256), "512": (512, 512), "1080p": (1920, 1080)}
 SPEED_S = 20.0  # length of the film that is timed
+ENCODED = 50  # frames whose encoding is timed: 0.3 GB at 1080p
 MEMORY_MINUTES = ((512, 1), (512, 10), (128, 60))  # size and minutes
 COMMAND = [sys.executable, "-c", "from mien.cli import main; main()", "animate"]
 
@@ -32,8 +35,9 @@ COMMAND = [sys.executable, "-c", "from mien.cli import main; main()", "animate"]
 class Run:
     """One run of the command.
 
-    rtf: seconds of work after the weights are loaded, a second of film. first_frame_s: from the start of the process,
-    cold. warm_first_frame_s: without starting Python and loading weights. share: of the work, by stage.
+    rtf: seconds from the prepared portrait to the written film, a second of film. first_frame_s: from the start of the
+    process, cold. warm_first_frame_s: with Python and the networks there, tracking and preparing included.
+    seconds: by stage; some stages run beside others, so they add up to more than the film takes. share: of their sum.
     peak_mb: largest resident set of the process, MB (1e6 bytes).
     """
 
@@ -47,10 +51,11 @@ class Run:
     peak_mb: float
 
 
-def bench(memory: bool = True, news: Callable[[str], None] = print) -> dict[str, Any]:
+def bench(model: str = "animator-nano", memory: bool = True, news: Callable[[str], None] = print) -> dict[str, Any]:
     """Time the command at `SIZES`, then weigh it at `MEMORY_MINUTES`.
 
-    memory: whether to weigh, which draws 71 minutes of film. news: gets a line a run.
+    model: an animator by name or path. memory: whether to weigh, which draws 71 minutes of film. news: gets a line a
+    run.
     Returns runs by size, memory by size and minutes, and the machine. Raises ValueError if the command fails.
     """
     assets = Path(str(files("mien"))) / "assets"
@@ -60,13 +65,13 @@ def bench(memory: bool = True, news: Callable[[str], None] = print) -> dict[str,
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for label, size in SIZES.items():
-            run = _run(folder, framed(picture, *size), speech, SPEED_S)
+            run = _run(folder, framed(picture, *size), speech, SPEED_S, model)
             out["speed"][label] = asdict(run)
             parts = ", ".join(f"{stage} {part:.0%}" for stage, part in run.share.items())
             first = f"first frame {run.first_frame_s:.1f} s cold, {run.warm_first_frame_s:.1f} s warm"
             news(f"{label}: RTF {run.rtf:.2f} ({parts}), {first}, {run.peak_mb:.0f} MB")
         for side, minutes in MEMORY_MINUTES if memory else ():
-            run = _run(folder, framed(picture, side, side), speech, 60.0 * minutes)
+            run = _run(folder, framed(picture, side, side), speech, 60.0 * minutes, model)
             out["memory"].append({"size": side, "minutes": minutes, "peak_mb": run.peak_mb, "rtf": run.rtf})
             news(f"{minutes} min at {side}: {run.peak_mb:.0f} MB, RTF {run.rtf:.2f}")
     return out
@@ -87,34 +92,41 @@ def framed(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.copyMakeBorder(picture, top, height - side - top, left, width - side - left, cv2.BORDER_REFLECT_101)
 
 
-def _run(folder: Path, picture: np.ndarray, speech: Sound, duration_s: float) -> Run:
+def _run(folder: Path, picture: np.ndarray, speech: Sound, duration_s: float, model: str) -> Run:
     """Animate a picture with speech, repeated to a length, in a process of its own."""
     pause = np.zeros((speech.sample_rate // 2, speech.samples.shape[1]), np.float32)
     length = round(duration_s * speech.sample_rate)
     samples = np.resize(np.concatenate([speech.samples, pause]), (length, speech.samples.shape[1]))
     save_image(folder / "face.png", picture)
     save_sound(folder / "voice.flac", Sound(samples, speech.sample_rate))
-    command = [*COMMAND, str(folder / "face.png"), str(folder / "voice.flac"), "-o", str(folder / "out.mp4"), "--json"]
+    names = [str(folder / name) for name in ("face.png", "voice.flac", "out.mp4")]
+    command = [*COMMAND, names[0], names[1], "-o", names[2], "--model", model, "--json"]
     facts, wall, peak_mb = _watched(command, folder)
     spent = facts["timings"]
-    load = spent.get("load_s", 0.0)
     stages = {
         "hear": spent["hear_s"],
-        "motion": spent["motion_s"] - spent["hear_s"] - load,
+        "motion": spent["motion_s"] - spent["hear_s"],
         "render": spent["render_s"],
-        "encode": spent["total_s"] - spent["motion_s"] - spent["render_s"],  # encoding that nothing else ran beside
+        "encode": _encoding(folder / "out.mp4") * facts["frames"],
     }
-    work = spent["total_s"] - load
     return Run(
         size=(picture.shape[1], picture.shape[0]),
         duration_s=facts["duration_s"],
-        rtf=work / facts["duration_s"],
+        rtf=facts["rtf"],
         first_frame_s=wall - spent["total_s"] + spent["first_frame_s"],
-        warm_first_frame_s=spent["track_s"] + spent["prepare_s"] + spent["first_frame_s"] - load,
-        share={name: value / work for name, value in stages.items()},
-        seconds={**stages, "load": load, "track": spent["track_s"], "prepare": spent["prepare_s"]},
+        warm_first_frame_s=spent["track_s"] + spent["prepare_s"] + spent["first_frame_s"],
+        share={name: value / sum(stages.values()) for name, value in stages.items()},
+        seconds={**stages, "load": spent["load_s"], "track": spent["track_s"], "prepare": spent["prepare_s"]},
         peak_mb=peak_mb,
     )
+
+
+def _encoding(film: Path) -> float:
+    """Seconds that a frame of a film takes to encode, by itself."""
+    frames = list(islice(read_frames(film), ENCODED))
+    started = time.perf_counter()
+    write_film(film.with_name("again.mp4"), frames, None)
+    return (time.perf_counter() - started) / len(frames)
 
 
 def _watched(command: list[str], folder: Path) -> tuple[dict[str, Any], float, float]:

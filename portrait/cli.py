@@ -54,6 +54,7 @@ def evaluate(
 @app.command("bench")
 @one_sentence
 def benchmark(
+    model: Model = "animator-nano",
     memory: Annotated[
         bool, typer.Option(help="Also weigh 1 and 10 minutes at 512 pixels and 60 at 128 (long).")
     ] = True,
@@ -62,7 +63,7 @@ def benchmark(
     """Time `mien animate` at 256, 512 pixels and 1080p by stage; weigh it for short and long films."""
     from mien.portrait.bench import bench
 
-    found = bench(memory, _news)
+    found = bench(model, memory, _news)
     if json:
         typer.echo(jsonlib.dumps(found))
 

@@ -10,7 +10,7 @@ from mien import checkpoints
 from mien.portrait.animator import Animator, AnimatorConfig
 from mien.portrait.guarantees import Gaze, draw_plan, enforce
 from mien.portrait.motion import REGIONS, Motion, load_space
-from mien.portrait.sampling import Guidance, Schedule, windows
+from mien.portrait.sampling import Guidance, Schedule, load_scheduler, windows
 from mien.portrait.speech import Heard, hear
 
 STYLE_SECONDS = 3  # least length of a clip that shows a manner
@@ -29,6 +29,7 @@ class Performer:
         self.model.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()})
         self.model.eval().to(device)
         self.space = load_space()
+        load_scheduler()  # slow to import: better now than between the first two frames
 
     def hear(self, samples: np.ndarray) -> Heard:
         """16 kHz mono (S,) as this animator hears it."""

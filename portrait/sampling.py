@@ -86,16 +86,21 @@ def _framed(values: np.ndarray, total: int) -> Tensor:
     return torch.from_numpy(np.pad(values.astype(np.float32), ((MEMORY, padded - total), (0, 0)), mode="edge"))
 
 
+def load_scheduler() -> type:
+    """diffusers' FlowMatchEulerDiscreteScheduler, imported on first use and safe beside any torchaudio."""
+    from mien.layers.torchaudio_guard import guard
+
+    guard()
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler
+
+
 def denoise(
     model: Animator, noise: Tensor, conditions: Conditions, lips: Tensor, guidance: Guidance, schedule: Schedule
 ) -> Tensor:
     """One window: noise (1, WINDOW, 36) to motion, by diffusers' Euler scheduler on the predicted velocity."""
-    from mien.layers.torchaudio_guard import guard
-
-    guard()  # diffusers imports torchaudio where it is installed
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    scheduler = FlowMatchEulerDiscreteScheduler()
+    scheduler = load_scheduler()()
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / schedule.steps, schedule.steps).tolist(), device=noise.device)
     x = noise
     for timestep, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -35,22 +36,25 @@ def speech_features(name: str) -> Callable[[np.ndarray], np.ndarray]:
         raise ValueError(f"Unknown speech features '{name}': choose one of {', '.join(FEATURES)}.")
     if name == "mel":
         return _log_mel
-    from mien.codec.front import load_front
-
-    front = load_front()
-    return lambda samples: _front_features(front.features(samples), samples)
+    return lambda samples: _front_features(_front().features(samples), samples)
 
 
 def hear(samples: np.ndarray, name: str) -> Heard:
     """Hear a whole recording, 16 kHz mono (S,); name as in `speech_features`."""
-    from mien.codec.front import load_front
     from mien.codec.phones import BILABIAL, PHONES
 
-    front = load_front().features(samples)
+    front = _front().features(samples)
     features = _front_features(front, samples) if name == "front" else _log_mel(samples)
     odds = front.posteriors_50hz
     shut = odds[:, [PHONES.index(phone) for phone in sorted(BILABIAL)]].sum(1)
     return Heard(features, _silence(odds[:, PHONES.index("sil")], samples), _closures(shut))
+
+
+@cache
+def _front():
+    from mien.codec.front import load_front
+
+    return load_front()
 
 
 def _front_features(heard, samples: np.ndarray) -> np.ndarray:

@@ -145,7 +145,7 @@ def odds_of(phones: list[str], sure: float = 0.7) -> np.ndarray:
 
 def test_reading_forgives_one_odd_frame():
     heard = ["sil"] * 5 + ["M"] * 3 + ["AA"] * 3 + ["EH"] + ["AA"] * 3 + ["sil"] * 4
-    segments = read(odds_of(heard, sure=0.4))
+    segments = read(odds_of(heard, sure=0.15))
     assert segments == [
         Segment("sil", 0.0, 0.1), Segment("M", 0.1, 0.16), Segment("AA", 0.16, 0.3), Segment("sil", 0.3, 0.38)
     ]  # fmt: skip
@@ -174,7 +174,9 @@ def test_the_bundled_voice_is_understood(trained: Front, welcome: np.ndarray):
     heard = [s.phone for s in segments if s.phone != "sil"]
     assert edits(heard, WELCOME_PHONES) / len(WELCOME_PHONES) < 0.25
     assert segments[0].phone == segments[-1].phone == "sil"
-    assert sum(s.phone in BILABIAL for s in segments) >= 5
+    shut = [(s.start_s + s.end_s) / 2 for s in segments if s.phone in BILABIAL]
+    for said in (1.46, 2.39, 2.62):  # [m]ien, [m]e, [p]icture
+        assert min(abs(said - heard) for heard in shut) < 0.04
 
 
 @pytest.mark.slow
@@ -193,7 +195,7 @@ def test_real_readers_are_understood(trained: Front, data_folder: Path):
             heard = [s.phone for s in read(trained.features(sound).posteriors_50hz) if s.phone != "sil"]
             reference = [phone for word in words for phone in word[0]]
             wrong, said = wrong + edits(heard, reference), said + len(reference)
-    assert wrong / said < 0.5
+    assert wrong / said < 0.55
 
 
 def test_the_trained_front_is_fast(trained: Front):

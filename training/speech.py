@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +151,7 @@ def _write_shard(path: Path, rows: list[dict[str, Any]]) -> str:
         sound = load_sound(row["path"]).mono(SAMPLE_RATE)
         n_labels = -(-len(sound) // LABEL_LENGTH)
         if "phones" in row:
-            label = _frame_labels(_teacher_segments(row["phones"]), sound, n_labels)
+            label = _frame_labels(_teacher_segments(row), sound, n_labels)
         else:
             label = np.full(n_labels, UNKNOWN, np.uint8)
         peak = max(1.0, float(np.abs(sound).max()))
@@ -189,15 +189,14 @@ def _write_rooms(path: Path, files: list[str]) -> None:
     beside.replace(path)
 
 
-def _teacher_segments(symbols: Iterable[Sequence[Any]]) -> list[Segment]:
-    return from_kokoro(
-        (s, a * TEACHER_FRAME_S - TEACHER_LAG_S, b * TEACHER_FRAME_S - TEACHER_LAG_S) for s, a, b in symbols
-    )
+def _teacher_segments(row: dict[str, Any]) -> list[Segment]:
+    times = ((s, a * TEACHER_FRAME_S - TEACHER_LAG_S, b * TEACHER_FRAME_S - TEACHER_LAG_S) for s, a, b in row["phones"])
+    return from_kokoro(times, row["language"])
 
 
 def _frame_labels(segments: list[Segment], sound: np.ndarray, n_labels: int) -> np.ndarray:
-    """Phone indices at 100 Hz. A pause that the voice reads over belongs to the sound before it, and a sound that dies
-    away into a pause ends where it can no longer be heard."""
+    """Phone indices at 100 Hz. A sound that dies away into a pause ends where it can no longer be heard; breath and
+    noise between it and the silence are UNKNOWN, and so is a pause that the voice reads over."""
     labels = np.full(n_labels, SILENCE, np.uint8)
     padded = np.pad(sound, (0, n_labels * LABEL_LENGTH - len(sound)))
     power = np.square(padded).reshape(n_labels, LABEL_LENGTH).mean(1)
@@ -205,14 +204,13 @@ def _frame_labels(segments: list[Segment], sound: np.ndarray, n_labels: int) -> 
     for n, segment in enumerate(segments):
         a, b = (min(max(round(t * LABEL_RATE), 0), n_labels) for t in (segment.start_s, segment.end_s))
         if segment.pause:
-            before = labels[a - 1] if a else SILENCE
-            labels[a:b] = np.where(np.logical_or.accumulate(quiet[a:b]), SILENCE, before)
+            labels[a:b] = np.where(quiet[a:b], SILENCE, UNKNOWN)
             continue
         labels[a:b] = UNKNOWN if segment.phone is None else INDEX[segment.phone]
-        if n + 1 < len(segments) and segments[n + 1].pause:
-            while b > a + 3 and quiet[b - 1]:
-                b -= 1
-                labels[b] = SILENCE
+        if b > a and n + 1 < len(segments) and segments[n + 1].pause:
+            faint = power[a:b] < power[a:b].max() * 10**-1.2
+            dying = np.flatnonzero(~faint)[-1] + 1 + a  # after the last frame that is as loud as the sound itself
+            labels[dying:b] = np.where(quiet[dying:b], SILENCE, UNKNOWN)
     return labels
 
 

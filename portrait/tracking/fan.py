@@ -1,8 +1,8 @@
 """Tracking by face-alignment (extra `fan`), whose 68 points in space are spread over our 478.
 
-Its points are those of the iBUG 300-W annotation. A similarity takes our mean face to them; what is left over, person and
-expression, is carried to all other points by smooth interpolation. Blendshapes and gaze cannot be told from 68 points:
-they stay zero and straight.
+Its points are those of the iBUG 300-W annotation. A similarity takes our mean face to them; what is left over (person
+and expression) is carried to all other points by smooth interpolation. Blendshapes and gaze cannot be told from 68
+points: they stay zero and straight.
 
 Source: A. Bulat, G. Tzimiropoulos, "How far are we from solving the 2D & 3D Face Alignment problem?", ICCV 2017.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from mien.portrait.geometry import EYES, INNER_LOWER, LOWER_LIP
+from mien.portrait.geometry import EYES, N_POINTS
 from mien.portrait.motion import load_space
 from mien.portrait.tracking import Face, Track, hold_untracked
 
@@ -29,7 +29,7 @@ IBUG = np.array([
 
 STEADY = [0, 1, 15, 16, *range(27, 36), 36, 39, 42, 45]  # of the 68: ears, nose, corners of the eyes
 NOSE_TIP, EARS = 30, [0, 16]
-SEAM = 0.1  # the lower lip is held this far (IOD) from the upper one, so that neither draws the other along
+POSE = np.eye(4, dtype=np.float32)
 LONGEST_PX = 1280  # its detector needs seconds and gigabytes for more
 
 
@@ -72,46 +72,43 @@ class FaceAlignmentTracker:
 
     def follow(self, frames: Iterable[np.ndarray]) -> Track:
         """The largest face through a film; where several are seen, the one nearest to where it was."""
-        points, tracked, size = [], [], (0, 0)
+        points, tracked, size, last = [], [], (0, 0), None
         for frame in frames:
             size = (frame.shape[1], frame.shape[0])
-            faces = self.detect(frame)
-            if faces and any(tracked):
-                last = points[-1]
-                faces.sort(key=lambda face: float(np.abs(face.landmarks - last).mean()))
-            tracked.append(bool(faces))
-            nowhere = points[-1] if points else np.zeros((478, 3), np.float32)
-            points.append(faces[0].landmarks if faces else nowhere)
+            found = [face.landmarks for face in self.detect(frame)]
+            if found:
+                last = found[0] if last is None else min(found, key=lambda face, last=last: np.abs(face - last).mean())
+            tracked.append(bool(found))
+            points.append(np.zeros((N_POINTS, 3), np.float32) if last is None else last)
         known = np.array(tracked, bool)
         if not known.any():
-            raise ValueError("No frame of the film shows a face: one of at least 60 pixels, not in full profile, is wanted.")
-        still = np.tile(np.eye(4, dtype=np.float32), (len(points), 1, 1))
-        return Track(hold_untracked(np.stack(points), known), np.zeros((len(points), 52), np.float32), still, known, size)
+            raise ValueError("No frame of the film shows a face: one of 60 pixels, not in full profile, is wanted.")
+        held = hold_untracked(np.stack(points), known)
+        return Track(held, np.zeros((len(held), 52), np.float32), np.tile(POSE, (len(held), 1, 1)), known, size)
 
     def _faces(self, image: np.ndarray, enlarge: float) -> list[Face]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns where it finds nobody
             found, _, boxes = self._net.get_landmarks_from_image(image, return_bboxes=True)
-        faces = [
-            Face(spread(points * enlarge, self.template), np.zeros(52, np.float32), np.eye(4, dtype=np.float32), float(box[4]))
-            for points, box in zip(found or [], boxes or [], strict=True)
-        ]
+        faces = []
+        for points, box in zip(found or [], boxes if found else [], strict=True):
+            landmarks = spread(points * enlarge, self.template)
+            faces.append(Face(landmarks, np.zeros(52, np.float32), POSE, float(box[4])))
         return sorted(faces, key=lambda face: -face.size)
 
 
 def spread(points: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """68 points of a face (68, 3), pixels, depth in either direction, to our 478 (478, 3) float32, z away from the camera.
+    """68 points of a face to our 478.
 
-    template: (478, 3) canonical mean face.
+    points: (68, 3) pixels, depth growing in either direction. template: (478, 3) canonical mean face.
+    Returns (478, 3) float32 pixels, z away from the camera.
     """
     points = points.astype(np.float64)
     if points[NOSE_TIP, 2] > points[EARS, 2].mean():  # the nose is nearer than the ears
         points[:, 2] *= -1
     rotation, scale, shift = _similarity(template[IBUG[STEADY]], points[STEADY])
     residual = (points - shift) @ rotation / scale - template[IBUG]
-    space = template.astype(np.float64)
-    space[sorted({*LOWER_LIP, *INNER_LOWER[1:-1]}), 1] += SEAM
-    face = template + _interpolate(space[IBUG], residual, space)
+    face = template + _interpolate(template[IBUG], residual, template)
     for upper, lower, iris in EYES:
         middle = face[[*upper, *lower[1:-1]]].mean(0)
         face[iris] = template[iris] - template[iris[0]] + middle
@@ -132,7 +129,7 @@ def _similarity(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float, np.nda
 
 
 def _interpolate(places: np.ndarray, values: np.ndarray, at: np.ndarray, smoothing: float = 1e-3) -> np.ndarray:
-    """Values (N, C) known at places (N, 3), carried to others (P, 3): the biharmonic spline of space plus a linear map."""
+    """Values (N, C) known at places (N, 3), carried to others (P, 3): space's biharmonic spline and a linear map."""
     n = len(places)
 
     def kernel(x: np.ndarray) -> np.ndarray:
