@@ -13,7 +13,7 @@ import numpy as np
 from mien.emotion import CATEGORIES
 from mien.portrait import geometry
 from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace
-from mien.portrait.speech import Heard
+from mien.portrait.speech import Heard, runs_of
 
 Gaze = Literal["human", "camera"]
 FRAME_S = 0.04
@@ -89,11 +89,8 @@ def bounded(values: np.ndarray, space: MotionSpace) -> np.ndarray:
 
 def resting(silent: np.ndarray) -> np.ndarray:
     """How much the lips rest: 1 inside pauses, easing in over 120 ms and out over 80 ms before the voice returns."""
-    asleep = silent > 0.5
-    starts = np.flatnonzero(np.diff(np.concatenate([[0], asleep.astype(int), [0]])) == 1)
-    ends = np.flatnonzero(np.diff(np.concatenate([[0], asleep.astype(int), [0]])) == -1)
     rest = np.zeros(len(silent), np.float32)
-    for a, b in zip(starts, ends, strict=True):
+    for a, b in runs_of(silent > 0.5):
         if (b - a) * FRAME_S < MIN_REST_S:
             continue
         t = np.arange(a, b)

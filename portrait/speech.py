@@ -8,6 +8,9 @@ import numpy as np
 
 FEATURES = ("mel", "front")
 LEAD = 1  # half frames (20 ms) by which lips are ahead of the sound they make
+CERTAIN = 0.45  # mean odds a closure must have: lips that shut in a vowel are worse than a p that is left to the network
+BURST = 0.7  # share of p and b that passes before the lips part
+PARTLY = 0.6  # how shut lips are in a frame that is half closure
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,12 @@ def speech_features(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 def hear(samples: np.ndarray, name: str) -> Heard:
     """Hear a whole recording, 16 kHz mono (S,); name as in `speech_features`."""
-    from mien.codec.phones import BILABIAL, PHONES
+    from mien.codec.phones import INDEX
 
     front = _front().features(samples)
     features = _front_features(front, samples) if name == "front" else _log_mel(samples)
     odds = front.posteriors_50hz
-    shut = odds[:, [PHONES.index(phone) for phone in sorted(BILABIAL)]].sum(1)
-    return Heard(features, _silence(odds[:, PHONES.index("sil")], samples), _closures(shut))
+    return Heard(features, _silence(odds[:, INDEX["sil"]], samples), _closures(odds))
 
 
 @cache
@@ -87,10 +89,26 @@ def _silence(odds_50hz: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def _closures(odds_50hz: np.ndarray) -> np.ndarray:
-    """Lip closures per frame, each at least one whole frame long: a closure between two frames snaps to the nearer."""
-    ahead = np.append(odds_50hz[LEAD:], np.zeros(LEAD))
-    pairs = ahead[: len(ahead) // 2 * 2].reshape(-1, 2)
-    closed = np.clip((pairs.max(1) - 0.35) / 0.3, 0, 1)
-    peak = (pairs.max(1) >= np.append(pairs.max(1)[1:], 0)) & (pairs.max(1) >= np.append(0, pairs.max(1)[:-1]))
-    closed[peak & (pairs.max(1) > 0.5)] = 1
+    """Lip closures per frame, from the most likely run of phones; each is at least one whole frame long."""
+    from mien.codec.phones import BILABIAL, INDEX, read
+
+    shut = np.zeros(len(odds_50hz) + LEAD, np.float32)
+    for segment in read(odds_50hz):
+        first, end = round(segment.start_s * 50), round(segment.end_s * 50)
+        if segment.phone not in BILABIAL or odds_50hz[first:end, INDEX[segment.phone]].mean() < CERTAIN:
+            continue
+        if segment.phone != "M":  # lips part at a stop's burst, before its breath has passed
+            end = first + max(2, round(BURST * (end - first)))
+        shut[first:end] = 1
+    pairs = shut[LEAD:][: len(odds_50hz) // 2 * 2].reshape(-1, 2)
+    closed = np.where(pairs.min(1) > 0, 1, PARTLY * pairs.max(1))
+    for a, b in runs_of(closed > 0):
+        if closed[a:b].max() < 1:
+            closed[a + (b - a) // 2] = 1
     return closed.astype(np.float32)
+
+
+def runs_of(flags: np.ndarray) -> list[tuple[int, int]]:
+    """Where flags (T,) hold: [first, end) of every run."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
