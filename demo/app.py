@@ -7,12 +7,13 @@ import functools
 import html
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
 from mien.emotion import CATEGORIES
-from mien.front import ASSETS, Gaze, animate
+from mien.front import ASSETS, animate
 
 PICTURE, VOICE, LANDMARKS = ASSETS / "astronaut.jpg", ASSETS / "welcome.ogg", ASSETS / "astronaut.json"
 EXAMPLES = {
@@ -52,9 +53,9 @@ CSS = """
 #head { padding: 20px 0 8px; }
 #head h1 { font-size: 2.2rem; font-weight: 300; letter-spacing: 0.04em; line-height: 1.3; margin: 0; }
 #head p { color: var(--body-text-color-subdued); margin: 0; }
-#given > * { min-width: 240px; height: 230px; }
+#given > * { min-width: 240px; }
 .chips input { position: absolute; opacity: 0; }
-.chips label { padding: 6px 14px; border-radius: 999px; background: var(--neutral-100); color: #44403c; }
+.chips label { padding: 6px 14px; border-radius: 999px; background: var(--button-secondary-background-fill); }
 .chips label:has(:checked) { background: var(--primary-700); color: white; }
 .chips label:focus-within { outline: 2px solid var(--primary-400); outline-offset: 2px; }
 .chips label span { margin: 0; color: inherit; }
@@ -70,7 +71,7 @@ def film(
     intensity: float,
     words: str | None,
     head: float,
-    gaze: Gaze,
+    gaze: Literal["human", "camera"],
     size: int,
     seed: float | None,
     *,
@@ -123,7 +124,7 @@ def build(device: str = "auto") -> gr.Blocks:
                 with gr.Row(equal_height=True, elem_id="given"):
                     picture = gr.Image(
                         label="Picture", type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"],
-                        height=230, buttons=[],
+                        height=282, buttons=[],
                     )  # fmt: skip
                     voice = gr.Audio(
                         label="Voice", type="filepath", sources=["upload", "microphone"], editable=False, buttons=[]
@@ -142,16 +143,16 @@ def build(device: str = "auto") -> gr.Blocks:
                         size = gr.Dropdown(SIZES, value=0, label="Longer side, pixels")
                         seed = gr.Number(0, precision=0, minimum=0, label="Seed")
                 button = gr.Button("Make the film", variant="primary", size="lg")
+                gr.Examples(
+                    [[str(PICTURE), str(VOICE), *feeling] for feeling in EXAMPLES.values()],
+                    [picture, voice, emotion, intensity],
+                    label="Try it: an astronaut says welcome",
+                    example_labels=list(EXAMPLES),
+                )
             with gr.Column(scale=5):
                 player = gr.Video(label="Film", interactive=False, autoplay=True, height=440, buttons=[])
                 facts = gr.Markdown(elem_id="facts")
                 download = gr.DownloadButton("Download", interactive=False)
-        gr.Examples(
-            [[str(PICTURE), str(VOICE), *feeling] for feeling in EXAMPLES.values()],
-            [picture, voice, emotion, intensity],
-            label="Try it: an astronaut says welcome",
-            example_labels=list(EXAMPLES),
-        )
         button.click(
             functools.partial(film, device=device),
             [picture, voice, emotion, intensity, words, head, gaze, size, seed],

@@ -29,11 +29,13 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "neutral": Recipe({}),
     "happy": Recipe(
-        {"mouthSmile": 1.1, "cheekSquint": 1.2, "eyeSquint": 0.5, "mouthDimple": 0.2, "mouthUpperUp": 0.15, "browOuterUp": 0.1},
+        {"mouthSmile": 1.1, "cheekSquint": 1.2, "eyeSquint": 0.5, "mouthDimple": 0.2, "mouthUpperUp": 0.15,
+         "browOuterUp": 0.1},
         pitch=-0.02, gain=1.15, units="6+12",
     ),
     "sad": Recipe(
-        {"browInnerUp": 1.4, "browDown": 0.2, "mouthFrown": 1.2, "mouthShrugLower": 0.4, "eyeSquint": 0.8, "eyeLookDown": 0.3},
+        {"browInnerUp": 1.4, "browDown": 0.2, "mouthFrown": 1.2, "mouthShrugLower": 0.4, "eyeSquint": 0.8,
+         "eyeLookDown": 0.3},
         pitch=0.10, roll=0.03, gain=0.6, units="1+4+15+17",
     ),
     "angry": Recipe(
@@ -41,7 +43,8 @@ RECIPES: dict[str, Recipe] = {
         pitch=0.06, lean=0.03, gain=1.3, units="4+5+7+23",
     ),
     "fearful": Recipe(
-        {"browInnerUp": 1.4, "browOuterUp": 0.5, "browDown": 0.2, "eyeWide": 1.1, "mouthStretch": 0.9, "mouthFrown": 0.4, "mouthLowerDown": 0.3},
+        {"browInnerUp": 1.4, "browOuterUp": 0.5, "browDown": 0.2, "eyeWide": 1.1, "mouthStretch": 0.9,
+         "mouthFrown": 0.4, "mouthLowerDown": 0.3},
         pitch=-0.05, lean=-0.03, gain=1.1, units="1+2+4+5+20",
     ),
     "disgusted": Recipe(
@@ -53,7 +56,8 @@ RECIPES: dict[str, Recipe] = {
         pitch=-0.05, lean=-0.02, gain=1.2, units="1+2+5+26",
     ),
     "contempt": Recipe(
-        {"mouthSmileRight": 0.8, "mouthDimpleRight": 0.9, "cheekSquintRight": 0.6, "browDownLeft": 0.4, "browOuterUpRight": 0.3, "eyeSquint": 0.45},
+        {"mouthSmileRight": 0.8, "mouthDimpleRight": 0.9, "cheekSquintRight": 0.6, "browDownLeft": 0.4,
+         "browOuterUpRight": 0.3, "eyeSquint": 0.45},
         pitch=-0.06, roll=0.05, units="R12+R14",
     ),
 }  # fmt: skip

@@ -47,7 +47,9 @@ class Emotion:
         intensity: factor on all weights, 0 … 1.5. Raises ValueError in one sentence for anything unknown.
         """
         if not 0 <= intensity <= MAX_INTENSITY:
-            raise ValueError(f"intensity {intensity:g} is out of range: give 0 (neutral) to {MAX_INTENSITY:g}, 1 is full.")
+            raise ValueError(
+                f"intensity {intensity:g} is out of range: give 0 (neutral) to {MAX_INTENSITY:g}, 1 is full."
+            )
         if isinstance(source, Emotion):
             return source.scaled(intensity)
         if isinstance(source, str) and _is_line(source):
@@ -109,7 +111,9 @@ def _mixture(source: str | dict | None) -> list[float]:
     elif isinstance(source, dict):
         pairs = [[str(name), str(weight)] for name, weight in source.items()]
     else:
-        raise ValueError(f"{source!r} is no emotion: give a word such as 'happy', or a mixture 'happy:0.6+surprised:0.4'.")
+        raise ValueError(
+            f"{source!r} is no emotion: give a word such as 'happy', or a mixture 'happy:0.6+surprised:0.4'."
+        )
     for word, amount in pairs:
         category, strength = _lookup(word)
         try:

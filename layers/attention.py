@@ -104,4 +104,4 @@ class TimeEmbedding(nn.Module):
         """t (B,) to (B, D)."""
         f = torch.exp(torch.linspace(0, 6, self.frequencies, device=t.device))
         angle = t[:, None].float() * f
-        return self.mlp(torch.cat([angle.sin(), angle.cos()], -1).to(self.mlp[0].weight.dtype))
+        return self.mlp(torch.cat([angle.sin(), angle.cos()], -1).to(next(self.parameters()).dtype))

@@ -30,7 +30,9 @@ def one_sentence(command: Callable) -> Callable:
     return run
 
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="A picture, a voice, a feeling: a portrait that speaks.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="A picture, a voice, a feeling: a portrait that speaks."
+)
 
 Device = Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")]
 TrackerName = Annotated[str, typer.Option(help="Who finds faces: mediapipe or face-alignment.")]
@@ -40,21 +42,33 @@ TrackerModel = Annotated[Path | None, typer.Option(help="The tracker's weights, 
 @app.command()
 @one_sentence
 def animate(
-    image: Annotated[Path | None, typer.Argument(help="Picture with a face; the shipped astronaut if left out.")] = None,
-    audio: Annotated[Path | None, typer.Argument(help="Voice: any sound or film; the shipped welcome if left out.")] = None,
+    image: Annotated[
+        Path | None, typer.Argument(help="Picture with a face; the shipped astronaut if left out.")
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Argument(help="Voice: any sound or film; the shipped welcome if left out.")
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Film to write: .mp4, .mov, .mkv or .webm.")] = Path(OUT),
-    emotion: Annotated[str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4' or '0:calm 2.5:furious'.")] = None,
+    emotion: Annotated[
+        str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4' or '0:calm 2.5:furious'.")
+    ] = None,
     intensity: Annotated[float, typer.Option(help="Strength of the emotion, 0 to 1.5.")] = 1.0,
     driving: Annotated[Path | None, typer.Option(help="Film or .npz take to follow instead of a voice.")] = None,
     style: Annotated[Path | None, typer.Option(help="Clip of at least 3 s whose manner is taken over.")] = None,
     gaze: Annotated[str, typer.Option(help="human (wanders) or camera (holds).")] = "human",
     head: Annotated[float, typer.Option(help="Gain on head motion, 0 to 2.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same film.")] = 0,
-    size: Annotated[int | None, typer.Option(help="Longer side of the film, pixels; the picture's own if left out.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Longer side of the film, pixels; the picture's own if left out.")
+    ] = None,
     face: Annotated[int | None, typer.Option(help="Which face of several, 0 the largest.")] = None,
     landmarks: Annotated[Path | None, typer.Option(help="JSON with 478 landmarks, instead of tracking.")] = None,
-    motion: Annotated[Path | None, typer.Option(help="Also write the motion: .npz, .csv (Live Link Face) or .json.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Also write what can be measured (.json, contact sheet beside it).")] = None,
+    motion: Annotated[
+        Path | None, typer.Option(help="Also write the motion: .npz, .csv (Live Link Face) or .json.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write what can be measured (.json, contact sheet beside it).")
+    ] = None,
     tracker: TrackerName = "mediapipe",
     tracker_model: TrackerModel = None,
     model: Annotated[str, typer.Option(help="Animator: name of a checkpoint or a file.")] = "animator-nano",
@@ -98,7 +112,9 @@ def animate(
 @one_sentence
 def track(
     film: Annotated[Path, typer.Argument(help="Film of one face.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Track (.npz) to write; .csv or .json write ARKit-52 motion.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Track (.npz) to write; .csv or .json write ARKit-52 motion.")
+    ],
     tracker: TrackerName = "mediapipe",
     tracker_model: TrackerModel = None,
 ) -> None:
@@ -155,7 +171,7 @@ def demo(
 
 
 @contextmanager
-def progress_bar(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(quiet: bool = False) -> Iterator[Callable[[float, float], None]]:
     """A bar on the terminal's error stream; yields a function of (done, total)."""
     if quiet:
         yield lambda done, total: None
@@ -163,7 +179,9 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
-    with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Progress(
+        *Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
         task = bar.add_task("drawing")
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -12,7 +12,6 @@ import numpy as np
 from mien.emotion import Emotion
 from mien.media import FRAME_RATE, Sound, load_image, load_sound, read_frames, write_film
 from mien.portrait.geometry import N_POINTS
-from mien.portrait.guarantees import Gaze
 from mien.portrait.motion import Motion, load_space
 from mien.portrait.tracking import Face, Tracker, load_tracker
 
@@ -33,7 +32,7 @@ def animate(
     intensity: float = 1.0,
     driving: Any = None,
     style: Any = None,
-    gaze: Gaze = "human",
+    gaze: str = "human",
     head: float = 1.0,
     seed: int = 0,
     size: int | None = None,
@@ -127,7 +126,7 @@ class Animator:
         *,
         intensity: float = 1.0,
         style: Any = None,
-        gaze: Gaze = "human",
+        gaze: str = "human",
         head: float = 1.0,
         seed: int = 0,
     ) -> "Video":
@@ -139,7 +138,14 @@ class Animator:
         feeling = Emotion.read(emotion, intensity)
         sound = load_sound(audio)
         manner = self._manner(style)
-        settings = {"emotion": str(feeling), "gaze": gaze, "head": head, "seed": seed, "model": self.model_name, "style": style is not None}
+        settings = {
+            "emotion": str(feeling),
+            "gaze": gaze,
+            "head": head,
+            "seed": seed,
+            "model": self.model_name,
+            "style": style is not None,
+        }
 
         def make(timings: dict[str, float]) -> Iterator[np.ndarray]:
             performer, started = self.performer, time.perf_counter()
@@ -280,7 +286,9 @@ def _choose_face(tracker: Tracker, picture: np.ndarray, index: int | None) -> Fa
     if index is None:
         return faces[0]
     if not 0 <= index < len(faces):
-        raise ValueError(f"Face {index} was asked for, but {len(faces)} were found: they are counted from 0, largest first.")
+        raise ValueError(
+            f"Face {index} was asked for, but {len(faces)} were found: they are counted from 0, largest first."
+        )
     return faces[index]
 
 
@@ -303,6 +311,10 @@ def _check_face(face: Face, picture: np.ndarray) -> None:
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = face.box
     if face.landmarks.shape != (N_POINTS, 3) or x1 < 0 or y1 < 0 or x0 > width or y0 > height:
-        raise ValueError(f"The landmarks lie at x {x0:.0f} … {x1:.0f}, y {y0:.0f} … {y1:.0f}, outside the picture of {width} x {height}.")
+        raise ValueError(
+            f"The landmarks lie at x {x0:.0f} … {x1:.0f}, y {y0:.0f} … {y1:.0f}, outside the picture of {width} x {height}."
+        )
     if face.size < LEAST_FACE_PX:
-        raise ValueError(f"The face is {face.size:.0f} pixels tall; at least {LEAST_FACE_PX} are wanted: give a larger picture.")
+        raise ValueError(
+            f"The face is {face.size:.0f} pixels tall; at least {LEAST_FACE_PX} are wanted: give a larger picture."
+        )

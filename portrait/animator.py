@@ -55,7 +55,9 @@ class AnimatorConfig:
 
     def __post_init__(self) -> None:
         if self.width % (self.heads * 2) or self.width % len(GATE_REGIONS):
-            raise ValueError(f"width {self.width} must be a multiple of twice the heads ({self.heads}) and of 4 regions.")
+            raise ValueError(
+                f"width {self.width} must be a multiple of twice the heads ({self.heads}) and of 4 regions."
+            )
 
 
 @dataclass
@@ -175,16 +177,11 @@ class Animator(nn.Module):
         self.norm_out = nn.LayerNorm(d)
         group = d // len(GATE_REGIONS)
         self.out = nn.ModuleList(nn.Linear(group, _channel_count(names)) for names in GATE_REGIONS.values())
-        for layer in (self.modulation[1], self.emotion_add):
-            nn.init.zeros_(layer.weight)
-        nn.init.zeros_(self.modulation[1].bias)
-        for head in self.out:
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+        for layer in (self.modulation, self.emotion_add, self.out):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
-    def forward(
-        self, noisy: Tensor, sigma: Tensor, conditions: Conditions, gate_gain: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, noisy: Tensor, sigma: Tensor, conditions: Conditions, gate_gain: Tensor | None = None) -> Tensor:
         """noisy (B, WINDOW, 36) z-scored motion at noise level sigma (B,) in [0, 1] to the clean motion, same shape.
 
         gate_gain: (2, regions) or (T, 2, regions) factors on the audio and style gates, for whoever turns them by hand.

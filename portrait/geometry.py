@@ -23,8 +23,10 @@ INNER_UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
 INNER_LOWER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 OUTER_UPPER = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291]
 OUTER_LOWER = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291]
-UPPER_LIP = [*OUTER_UPPER[1:-1], *INNER_UPPER[1:-1], 74, 42, 41, 38, 12, 268, 271, 272, 304, 73, 72, 11, 302, 303, 184, 183, 408, 407, 62, 76, 292, 306]  # fmt: skip
-LOWER_LIP = [*OUTER_LOWER[1:-1], *INNER_LOWER[1:-1], 77, 90, 180, 85, 16, 315, 404, 320, 307, 96, 89, 179, 86, 15, 316, 403, 319, 325]  # fmt: skip
+UPPER_LIP = [*OUTER_UPPER[1:-1], *INNER_UPPER[1:-1], 74, 42, 41, 38, 12, 268, 271, 272, 304, 73, 72, 11, 302, 303,
+             184, 183, 408, 407, 62, 76, 292, 306]  # fmt: skip
+LOWER_LIP = [*OUTER_LOWER[1:-1], *INNER_LOWER[1:-1], 77, 90, 180, 85, 16, 315, 404, 320, 307, 96, 89, 179, 86, 15,
+             316, 403, 319, 325]  # fmt: skip
 
 # Eyes: lid edges from the image's left corner to its right one, and iris centre with its four rim points.
 RIGHT_EYE_UPPER = [33, 246, 161, 160, 159, 158, 157, 173, 133]

@@ -78,7 +78,13 @@ def enforce(values: np.ndarray, plan: Plan, space: MotionSpace, first_pose: np.n
 def bounded(values: np.ndarray, space: MotionSpace) -> np.ndarray:
     """Pose eased into what a picture can show, lids and lips within what a face can do."""
     out = values.copy()
-    for channels, limit in ((slice(0, 1), PITCH), (slice(1, 2), YAW), (slice(2, 3), ROLL), (slice(3, 5), SHIFT), (slice(5, 6), LOG_SCALE)):
+    for channels, limit in (
+        (slice(0, 1), PITCH),
+        (slice(1, 2), YAW),
+        (slice(2, 3), ROLL),
+        (slice(3, 5), SHIFT),
+        (slice(5, 6), LOG_SCALE),
+    ):
         out[:, channels] = limit * np.tanh(values[:, channels] / limit)
     out[:, REGIONS["lids"]] = np.clip(values[:, REGIONS["lids"]], 0, 1.4)
     opening = space.aperture(out)

@@ -68,7 +68,8 @@ class Rest:
 class MotionSpace:
     """Fitted constants (see the module's head).
 
-    template: (478, 3) canonical mean face, symmetric; partner: (478,) who stands opposite whom. shapes: (52, 478, 3) displacement per unit of each ARKit blendshape.
+    template: (478, 3) canonical mean face, symmetric; partner: (478,) who stands opposite whom.
+    shapes: (52, 478, 3) displacement per unit of each ARKit blendshape.
     bases: (26, 478, 3) displacement per unit of each brow, cheek and mouth channel. encoders: (26, 478, 3) the reverse.
     lids: (2, 478, 3) displacement of the lid edges per unit of lid opening. mean, std: (36,) of real talking faces.
     arkit: (31, 52) map from the 30 channels after the pose, and one, to blendshapes.
@@ -143,12 +144,15 @@ class MotionSpace:
         """(T, 52) ARKit blendshapes to motion (T, 36), pose zero."""
         values = rest_values(len(blendshapes))
         values[:, 10:] = self.expression_numbers(np.einsum("tb,bpc->tpc", without_eyes(blendshapes), self.shapes))
-        score = dict(zip(BLENDSHAPES, blendshapes.T, strict=True))
+        score: dict[str, np.ndarray] = dict(zip(BLENDSHAPES, blendshapes.T, strict=True))
         for side, name in enumerate(("Right", "Left")):  # the image's left eye is the person's right one
             widening = 0.35 * score["eyeWide" + name] - 0.3 * score["eyeSquint" + name]
             values[:, 8 + side] = np.clip((1 + widening) * (1 - score["eyeBlink" + name]), 0, 1.4)
-        values[:, 6] = 0.5 * (score["eyeLookInRight"] + score["eyeLookOutLeft"] - score["eyeLookOutRight"] - score["eyeLookInLeft"])  # fmt: skip
-        values[:, 7] = 0.25 * (score["eyeLookDownRight"] + score["eyeLookDownLeft"] - score["eyeLookUpRight"] - score["eyeLookUpLeft"])  # fmt: skip
+        to_right = score["eyeLookInRight"] + score["eyeLookOutLeft"]
+        to_left = score["eyeLookOutRight"] + score["eyeLookInLeft"]
+        down = score["eyeLookDownRight"] + score["eyeLookDownLeft"]
+        up = score["eyeLookUpRight"] + score["eyeLookUpLeft"]
+        values[:, 6], values[:, 7] = 0.5 * (to_right - to_left), 0.25 * (down - up)
         return values
 
     def to_blendshapes(self, values: np.ndarray) -> np.ndarray:
@@ -200,7 +204,8 @@ def mean_rotation(rotations: np.ndarray) -> np.ndarray:
 
 def rotation_vector(rotation: np.ndarray) -> np.ndarray:
     """Rotation matrices (..., 3, 3) to axis times angle (..., 3), radians; angles below pi."""
-    skew = np.stack([rotation[..., 2, 1] - rotation[..., 1, 2], rotation[..., 0, 2] - rotation[..., 2, 0], rotation[..., 1, 0] - rotation[..., 0, 1]], -1) / 2  # fmt: skip
+    twice = rotation - np.swapaxes(rotation, -1, -2)
+    skew = np.stack([twice[..., 2, 1], twice[..., 0, 2], twice[..., 1, 0]], -1) / 2
     sine = np.linalg.norm(skew, axis=-1, keepdims=True)
     cosine = (np.trace(rotation, axis1=-2, axis2=-1)[..., None] - 1) / 2
     angle = np.arctan2(sine, cosine)
@@ -225,7 +230,9 @@ def rest_values(frames: int) -> np.ndarray:
 def check_take_suffix(path: Path) -> None:
     """Raise ValueError if motion cannot be written as a file of this ending."""
     if path.suffix.lower() not in (".npz", ".csv", ".json"):
-        raise ValueError(f"Motion cannot be written as '{path.suffix}': use .npz, .csv (Live Link Face) or .json (ARKit-52).")
+        raise ValueError(
+            f"Motion cannot be written as '{path.suffix}': use .npz, .csv (Live Link Face) or .json (ARKit-52)."
+        )
 
 
 @dataclass(frozen=True)
@@ -305,7 +312,7 @@ class Motion:
     def _live_link_csv(self) -> bytes:
         """Rows as Apple's Live Link Face writes them: time code, 52 blendshapes, head and eye angles in radians."""
         head = [name[0].upper() + name[1:] for name in BLENDSHAPES]
-        angles = ["HeadYaw", "HeadPitch", "HeadRoll", "LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll"]  # fmt: skip
+        angles = [part + axis for part in ("Head", "LeftEye", "RightEye") for axis in ("Yaw", "Pitch", "Roll")]
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["Timecode", "BlendShapeCount", *head, *angles])

@@ -39,7 +39,9 @@ class Performer:
     def style(self, motion: Motion) -> Tensor:
         """A manner from somebody's motion: (1, K, W) tokens. Raises ValueError if the take is too short to show one."""
         if motion.duration_s < STYLE_SECONDS:
-            raise ValueError(f"The style clip shows {motion.duration_s:.1f} s of a face; at least {STYLE_SECONDS} s are wanted.")
+            raise ValueError(
+                f"The style clip shows {motion.duration_s:.1f} s of a face; at least {STYLE_SECONDS} s are wanted."
+            )
         z = (motion.values - self.space.mean) / self.space.std
         device = next(self.model.parameters()).device
         return self.model.style_encoder(torch.from_numpy(z.astype(np.float32))[None].to(device))

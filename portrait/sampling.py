@@ -91,7 +91,7 @@ def load_scheduler() -> type:
     from mien.layers.torchaudio_guard import guard
 
     guard()
-    from diffusers import FlowMatchEulerDiscreteScheduler
+    from diffusers import FlowMatchEulerDiscreteScheduler  # pyright: ignore[reportPrivateImportUsage] - lazy package
 
     return FlowMatchEulerDiscreteScheduler
 
@@ -128,7 +128,10 @@ def guided(
     flags = torch.tensor(list(rows.values()), device=x.device)
     batch = replace(
         conditions,
-        **{name: repeat(getattr(conditions, name), "1 ... -> b ...", b=len(rows)) for name in ("audio", "style", "memory")},
+        **{
+            name: repeat(getattr(conditions, name), "1 ... -> b ...", b=len(rows))
+            for name in ("audio", "style", "memory")
+        },
         emotion=conditions.emotion * flags[:, 2, None, None],
         has_audio=flags[:, 0],
         has_style=flags[:, 1],

@@ -8,7 +8,9 @@ import numpy as np
 
 FEATURES = ("mel", "front")
 LEAD = 1  # half frames (20 ms) by which lips are ahead of the sound they make
-CERTAIN = 0.45  # mean odds a closure must have: lips that shut in a vowel are worse than a p that is left to the network
+CERTAIN = (
+    0.45  # mean odds a closure must have: lips that shut in a vowel are worse than a p that is left to the network
+)
 BURST = 0.7  # share of p and b that passes before the lips part
 PARTLY = 0.6  # how shut lips are in a frame that is half closure
 

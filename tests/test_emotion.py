@@ -30,7 +30,9 @@ def test_intensity_scales():
 def test_a_time_line_takes_over_smoothly():
     line = Emotion.read([(0, "calm"), (2.0, "angry")])
     weights = line.frames(100)[:, ANGRY]
-    assert not weights[:50].any() and weights[-1] == 1 and (np.diff(weights) >= 0).all() and np.diff(weights).max() < 0.2
+    assert (
+        not weights[:50].any() and weights[-1] == 1 and (np.diff(weights) >= 0).all() and np.diff(weights).max() < 0.2
+    )
     assert np.array_equal(weights, Emotion.read("0:calm 2.0:angry").frames(100)[:, ANGRY])
     assert str(Emotion.read(str(line))) == str(line)
 

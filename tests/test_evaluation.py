@@ -162,6 +162,19 @@ def test_the_judge_finds_real_films_in_sync(data_folder):
         assert abs(right.offset - clip.offset) <= 1 and right.confidence > 1.5 * wrong.confidence
 
 
+def test_the_shipped_animator_speaks_in_time(rest, astronaut_path):
+    """Motion made for the shipped voice, drawn as landmarks: in time with it, and not with the voice played backwards."""
+    from mien.portrait.performer import Performer
+
+    samples, performer = load_sound(astronaut_path.with_name("welcome.ogg")).mono(16000), Performer()
+    heard = performer.hear(samples)
+    values = np.concatenate(list(performer.perform(heard, np.zeros((len(heard), 8), np.float32))))
+    landmarks = load_space().landmarks(values, load_space().template) * 100 + [256, 256, 0]
+    right, wrong = load_expert().judge(landmarks, samples), load_expert().judge(landmarks, samples[::-1].copy())
+    assert abs(right.offset) <= 1
+    assert right.confidence > 0.25 and right.confidence > 2 * wrong.confidence
+
+
 # -- pictures ----------------------------------------------------------------------------------------------------------
 
 

@@ -61,11 +61,16 @@ def test_motion_drawn_as_landmarks_and_tracked_again_is_the_same_motion(space, t
     ])  # fmt: skip
     frames = len(take)
     shapes = np.zeros((frames, 52), np.float32)
-    track = Track(turned.astype(np.float32), shapes, np.zeros((frames, 4, 4), np.float32), np.ones(frames, bool), (640, 480))
+    track = Track(
+        turned.astype(np.float32), shapes, np.zeros((frames, 4, 4), np.float32), np.ones(frames, bool), (640, 480)
+    )
     encoded = space.encode(track).values
     opening = space.aperture(take.values), space.aperture(encoded)
     assert np.corrcoef(*opening)[0, 1] > 0.99
-    speed = np.diff(take.values[:, REGIONS["mouth"]][:, :4], axis=0), np.diff(encoded[:, REGIONS["mouth"]][:, :4], axis=0)
+    speed = (
+        np.diff(take.values[:, REGIONS["mouth"]][:, :4], axis=0),
+        np.diff(encoded[:, REGIONS["mouth"]][:, :4], axis=0),
+    )
     assert np.corrcoef(speed[0].ravel(), speed[1].ravel())[0, 1] > 0.97
 
 
@@ -120,7 +125,10 @@ def test_a_smiling_open_mouth_is_taken_back_to_rest(space):
     back = smiling + space.rest_offset(face)
     assert np.abs(geometry.lip_gap(back)).max() < 1e-4
     corners = [61, 291]
-    assert np.abs(back[corners, :2] - rest[corners, :2]).max() < 0.3 * np.abs(smiling[corners, :2] - rest[corners, :2]).max()
+    assert (
+        np.abs(back[corners, :2] - rest[corners, :2]).max()
+        < 0.3 * np.abs(smiling[corners, :2] - rest[corners, :2]).max()
+    )
 
 
 def test_rest_draws_no_displacement(space):

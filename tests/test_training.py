@@ -137,7 +137,9 @@ def test_films_become_shards_and_shards_a_trained_animator(tmp_path, astronaut_p
         motion = Motion((space.mean + np.tanh(steps) * space.std).astype(np.float32))
         noise = rng.normal(0, 0.1, (90 * 640, 1)).astype(np.float32)
         portrait.follow(motion, audio=Sound(noise, 16000)).save(tmp_path / f"{index}.mp4")
-        rows.append({"file": f"{index}.mp4", "speaker_id": f"s{index}", "split": split, "has_audio": "yes", "emotion": ""})
+        rows.append(
+            {"file": f"{index}.mp4", "speaker_id": f"s{index}", "split": split, "has_audio": "yes", "emotion": ""}
+        )
     with (tmp_path / "manifest.csv").open("w") as file:
         table = csv.DictWriter(file, rows[0])
         table.writeheader()

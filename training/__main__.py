@@ -1,7 +1,7 @@
 """`python -m mien.training`: prepare data, fit the motion space, train the networks."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +24,9 @@ def read_config(name: str, **sections: type) -> dict[str, Any]:
         raise FileNotFoundError(f"There is no config '{name}': give a .yaml file or one of {known}.")
     content = yaml.safe_load(path.read_text()) or {}
     if unknown := set(content) - set(sections):
-        raise ValueError(f"{path.name} has unknown section(s) {', '.join(sorted(unknown))}; known are {', '.join(sections)}.")
+        raise ValueError(
+            f"{path.name} has unknown section(s) {', '.join(sorted(unknown))}; known are {', '.join(sections)}."
+        )
     out = {}
     for section, kind in sections.items():
         values = content.get(section) or {}
@@ -87,9 +89,11 @@ def animator(
     from mien.training.loop import LoopConfig, train
 
     parts = read_config(config, model=AnimatorConfig, training=AnimatorTraining, loop=LoopConfig)
-    loop = LoopConfig(**(asdict(parts["loop"]) | ({"steps": steps} if steps else {})))
+    loop: LoopConfig = replace(parts["loop"], steps=steps) if steps else parts["loop"]
     task = AnimatorTask(parts["model"], parts["training"], shards, init)
-    typer.echo(f"{sum(p.numel() for p in task.model.parameters()) / 1e6:.2f} M parameters, {len(task.train_clips)} clips")
+    typer.echo(
+        f"{sum(p.numel() for p in task.model.parameters()) / 1e6:.2f} M parameters, {len(task.train_clips)} clips"
+    )
     typer.echo(json.dumps(train(task, loop, out)))
 
 

@@ -7,6 +7,7 @@ look like and how strength and mixtures scale.
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from mien.media.sound import load_sound
 from mien.portrait import geometry
 from mien.portrait.animator import EMOTIONS, GATE_REGIONS, MEMORY, WINDOW, Animator, AnimatorConfig, Conditions
 from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace, load_space, rest_values
-from mien.portrait.sampling import Guidance, Schedule, windows
+from mien.portrait.sampling import windows
 from mien.portrait.speech import speech_features
 from mien.portrait.tracking import BLENDSHAPES, Track
 from mien.training.prepare import Clip, read_clips
@@ -263,7 +264,7 @@ class AnimatorTask:
 
     def conditions(self, model: nn.Module, batch: dict[str, Tensor]) -> Conditions:
         """Conditions of a batch, style tokens encoded."""
-        core = getattr(model, "module", model)
+        core: Any = getattr(model, "module", model)
         return Conditions(
             audio=batch["audio"],
             style=core.style_encoder(batch["style"]),
@@ -293,7 +294,9 @@ class AnimatorTask:
                 sampled = self.sample(model, audio, seed=place)
                 into.append(self.space.aperture(sampled))
                 if into is right:
-                    speeds.append(np.abs(np.diff(sampled[:, :3], axis=0)).mean() / np.abs(np.diff(values[:, :3], axis=0)).mean())
+                    speeds.append(
+                        np.abs(np.diff(sampled[:, :3], axis=0)).mean() / np.abs(np.diff(values[:, :3], axis=0)).mean()
+                    )
         agreement = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(real, right, strict=True)])
         control = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(real, wrong, strict=True)])
         spread = np.median([b.std() / a.std() for a, b in zip(real, right, strict=True)])
@@ -309,12 +312,12 @@ class AnimatorTask:
             "head_speed": float(np.median(speeds)),
         }
 
-    def sample(self, model: nn.Module, audio: np.ndarray, seed: int = 0, emotion: np.ndarray | None = None) -> np.ndarray:
-        """Motion (T, 36) in natural units for speech features (T, A)."""
-        emotion = np.zeros((len(audio), EMOTIONS), np.float32) if emotion is None else emotion
-        with torch.inference_mode():
-            made = windows(model, audio, emotion, None, self.aperture, seed=seed, guidance=Guidance(), schedule=Schedule())  # pyright: ignore
-            return np.concatenate(list(made)) * self.space.std + self.space.mean
+    def sample(self, model: nn.Module, audio: np.ndarray, seed: int = 0) -> np.ndarray:
+        """Calm motion (T, 36) in natural units for speech features (T, A)."""
+        assert isinstance(model, Animator)
+        calm = np.zeros((len(audio), EMOTIONS), np.float32)
+        made = windows(model, audio, calm, None, self.aperture, seed=seed)
+        return np.concatenate(list(made)) * self.space.std + self.space.mean
 
     def save(self, model: nn.Module, path: Path) -> None:
         """Write as a checkpoint of `mien.portrait`."""
@@ -336,5 +339,3 @@ def channel_weights(space: MotionSpace) -> np.ndarray:
     weight[REGIONS["mouth"]] *= 2
     weight[REGIONS["gaze"]] *= 0.3  # watched, but noisy
     return weight / weight.mean()
-
-

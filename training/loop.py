@@ -38,8 +38,12 @@ class LoopConfig:
 class Task(Protocol):
     """What a model brings to the loop."""
 
-    model: nn.Module
     weights: dict[str, float]  # of the losses, by the names that `losses` uses
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+        ...
 
     def batch(self, generator: torch.Generator, size: int) -> dict[str, Tensor]:
         """Draw a batch on the CPU; all randomness from the generator."""
@@ -77,14 +81,16 @@ def train(task: Task, config: LoopConfig, out: Path) -> dict[str, float]:
     ).to(accelerator.device)
     model, optimiser = accelerator.prepare(task.model, optimiser)
     core = accelerator.unwrap_model(model)
-    forward = torch.compile(model) if config.compile else model
+    forward: Any = torch.compile(model) if config.compile else model
     step, best = _resume(out, core, average, optimiser, schedule, accelerator.device)
     started, since = time.monotonic(), step
     while step < config.steps:
         generator = torch.Generator().manual_seed(hash((config.seed, step, accelerator.process_index)) % 2**63)
         batch = {name: value.to(accelerator.device) for name, value in task.batch(generator, config.batch).items()}
         model.train()
-        torch.manual_seed(hash((config.seed, step, accelerator.process_index, 1)) % 2**63)  # dropout, too, can be repeated
+        torch.manual_seed(
+            hash((config.seed, step, accelerator.process_index, 1)) % 2**63
+        )  # dropout, too, can be repeated
         with accelerator.autocast():
             losses = task.losses(forward, batch)
             total = torch.stack([task.weights[name] * value for name, value in losses.items()]).sum()
@@ -99,7 +105,13 @@ def train(task: Task, config: LoopConfig, out: Path) -> dict[str, float]:
             continue
         if step % 10 == 0 or step == config.steps:
             pace = (time.monotonic() - started) / (step - since)
-            _log(out, step=step, total=total.item(), **{k: v.item() for k, v in losses.items()}, s_per_step=round(pace, 3))
+            _log(
+                out,
+                step=step,
+                total=total.item(),
+                **{k: v.item() for k, v in losses.items()},
+                s_per_step=round(pace, 3),
+            )
         if step % config.evaluate_every == 0 or step == config.steps:
             average.eval()
             figures = task.evaluate(average.module)
@@ -178,5 +190,3 @@ def _plot(out: Path) -> None:
         axis.legend(fontsize=7)
     figure.savefig(out / "loss.png", dpi=90, bbox_inches="tight")
     plt.close(figure)
-
-

@@ -110,7 +110,12 @@ def _drawn(template: np.ndarray) -> np.ndarray:
     pushes = {  # landmark on the image's left, the person's right: (right, down) IOD, radius IOD
         "mouthFrownRight": [(61, (0.01, 0.07), 0.09), (146, (0, 0.02), 0.07)],
         "cheekSquintRight": [(117, (0, -0.05), 0.13), (50, (-0.01, -0.05), 0.16)],
-        "noseSneerRight": [(48, (-0.01, -0.06), 0.07), (55, (0.02, 0.03), 0.08), (39, (-0.01, -0.04), 0.07), (36, (0, -0.03), 0.1)],
+        "noseSneerRight": [
+            (48, (-0.01, -0.06), 0.07),
+            (55, (0.02, 0.03), 0.08),
+            (39, (-0.01, -0.04), 0.07),
+            (36, (0, -0.03), 0.1),
+        ],
     }
     for name, fields in pushes.items():
         for landmark, (right, down), radius in fields:
@@ -148,7 +153,9 @@ def _components(displacement: np.ndarray, template: np.ndarray) -> tuple[np.ndar
     """Principal components of each region's share of the displacement: bases and encoders (26, 478, 3)."""
     regions = region_weights(template)
     importance = np.ones((geometry.N_POINTS, 3))
-    importance[sorted({*geometry.UPPER_LIP, *geometry.LOWER_LIP, *geometry.INNER_UPPER, *geometry.INNER_LOWER})] = LIP_WEIGHT
+    importance[sorted({*geometry.UPPER_LIP, *geometry.LOWER_LIP, *geometry.INNER_UPPER, *geometry.INNER_LOWER})] = (
+        LIP_WEIGHT
+    )
     importance[:, 2] *= DEPTH_WEIGHT
     bases = []
     for name in PCA_REGIONS:
@@ -162,7 +169,7 @@ def _components(displacement: np.ndarray, template: np.ndarray) -> tuple[np.ndar
         bases.append(components / importance * spread[:, None, None])
     basis = np.concatenate(bases)
     # Regions overlap, so all channels are read together: weighted least squares, the ridge a thousandth of a spread.
-    free = sum(regions.values())[:, None]
+    free = np.sum(list(regions.values()), axis=0)[:, None]
     weighted = (basis * importance**2 * free).reshape(len(basis), -1)
     gram = weighted @ basis.reshape(len(basis), -1).T
     encoders = np.linalg.solve(gram + 1e-3 * np.diag(np.diag(gram)), weighted).reshape(basis.shape)

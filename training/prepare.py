@@ -57,7 +57,9 @@ def read_manifest(folder: Path) -> list[Clip]:
     if not path.is_file() and any(folder.glob("*.tar")):
         return []
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no manifest.csv: see `python -m mien.training prepare --help` for its form.")
+        raise FileNotFoundError(
+            f"{folder} has no manifest.csv: see `python -m mien.training prepare --help` for its form."
+        )
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     missing = {"file", "speaker_id", "split"} - set(rows[0] if rows else {})
@@ -121,7 +123,9 @@ def _track(film: str, track: Path) -> str:
 def _stills(tar: Path) -> Track:
     """Pictures of a tar, one face each, as a track whose frames are different people."""
     with tarfile.open(tar) as archive:
-        members = [member for member in archive.getmembers() if member.isfile()][:: max(1, len(archive.getmembers()) // STILLS_EACH)]
+        members = [member for member in archive.getmembers() if member.isfile()][
+            :: max(1, len(archive.getmembers()) // STILLS_EACH)
+        ]
         pictures = (load_image(archive.extractfile(member).read()) for member in members)  # pyright: ignore
         faces = [found[0] for found in load_tracker().detect_each(pictures) if found]  # pyright: ignore
     if not faces:
@@ -134,5 +138,7 @@ def read_clips(shards: Path) -> list[Clip]:
     """The clips that `prepare` wrote. Raises FileNotFoundError with what to run if there are none."""
     path = shards / "clips.jsonl"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: run `python -m mien.training prepare --data DIR --out {shards}` first.")
+        raise FileNotFoundError(
+            f"{path} is not there: run `python -m mien.training prepare --data DIR --out {shards}` first."
+        )
     return [Clip(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -73,9 +73,13 @@ class Face:
             data = json.loads(Path(path).read_text())
             points = np.asarray(data["landmarks"], np.float32)
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds no landmarks: a JSON object with 'landmarks': 478 [x, y, z] is wanted.") from error
+            raise ValueError(
+                f"{path} holds no landmarks: a JSON object with 'landmarks': 478 [x, y, z] is wanted."
+            ) from error
         if points.ndim != 2 or points.shape[0] != 478 or points.shape[1] not in (2, 3) or not np.isfinite(points).all():
-            raise ValueError(f"{path} has landmarks of shape {points.shape}; 478 points of [x, y, z] pixels are wanted.")
+            raise ValueError(
+                f"{path} has landmarks of shape {points.shape}; 478 points of [x, y, z] pixels are wanted."
+            )
         if points.shape[1] == 2:
             points = np.concatenate([points, np.zeros((478, 1), np.float32)], 1)
         shapes = data.get("blendshapes") or {}
@@ -138,7 +142,9 @@ class Track:
         except FileNotFoundError:
             raise
         except Exception as error:
-            raise ValueError(f"{path} is no track: make one by `mien track clip.mp4 -o {Path(path).stem}.npz`.") from error
+            raise ValueError(
+                f"{path} is no track: make one by `mien track clip.mp4 -o {Path(path).stem}.npz`."
+            ) from error
 
 
 class Tracker(Protocol):
@@ -172,7 +178,10 @@ def load_tracker(name: str = "mediapipe", model: str | Path | None = None) -> Tr
 
 def tiles(height: int, width: int, divisions: int, overlap: float = 0.3) -> Iterator[tuple[int, int, int, int]]:
     """Overlapping windows (x0, y0, x1, y1) that cover a picture, so that small faces fill more of what a detector sees."""
-    tile_h, tile_w = int(height / (divisions * (1 - overlap) + overlap)), int(width / (divisions * (1 - overlap) + overlap))
+    tile_h, tile_w = (
+        int(height / (divisions * (1 - overlap) + overlap)),
+        int(width / (divisions * (1 - overlap) + overlap)),
+    )
     for row in range(divisions):
         for column in range(divisions):
             y = round(row * (height - tile_h) / max(divisions - 1, 1))

@@ -14,7 +14,9 @@ import numpy as np
 
 from mien.portrait.tracking import BLENDSHAPES, Face, Track, hold_untracked, tiles
 
-MODEL_URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+MODEL_URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+)
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MAX_FACES = 10
 REFINE_PX = 512  # side of the close-up on which a still's face is tracked a second time
@@ -62,7 +64,9 @@ def _download(cache: Path) -> Path:
 def _checked(path: Path) -> Path:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != MODEL_SHA256:
-        raise ValueError(f"{path} is not the known face_landmarker.task (sha256 {digest[:12]}…): get it from {MODEL_URL}")
+        raise ValueError(
+            f"{path} is not the known face_landmarker.task (sha256 {digest[:12]}…): get it from {MODEL_URL}"
+        )
     return path
 
 
@@ -130,7 +134,9 @@ class MediaPipeTracker:
                 matrices.append(face.matrix)
         known = np.array(tracked, bool)
         if not known.any():
-            raise ValueError("No frame of the film shows a face: a face of at least 60 pixels, not in full profile, is wanted.")
+            raise ValueError(
+                "No frame of the film shows a face: a face of at least 60 pixels, not in full profile, is wanted."
+            )
         held = [hold_untracked(np.stack(values), known) for values in (points, shapes, matrices)]
         return Track(held[0], held[1], held[2], known, size)
 
