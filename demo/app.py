@@ -7,7 +7,6 @@ import functools
 import html
 import tempfile
 from pathlib import Path
-from typing import Literal
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -71,7 +70,7 @@ def film(
     intensity: float,
     words: str | None,
     head: float,
-    gaze: Literal["human", "camera"],
+    gaze: str,
     size: int,
     seed: float | None,
     *,
@@ -97,7 +96,11 @@ def film(
             size=size or None, seed=int(seed or 0), landmarks=LANDMARKS if shipped else None, device=device,
         )  # fmt: skip
         progress((0, len(video)), desc="Listening", unit="frames")
-        path = video.save(_fresh_file(), lambda done, total: progress((done, total), desc="Drawing", unit="frames"))
+
+        def drawn(done: int, total: int) -> None:
+            progress((done, total), desc="Drawing", unit="frames")
+
+        path = video.save(_fresh_file(), drawn)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         message = html.escape(str(error), quote=False)  # the page reads it as HTML, and it may name a user's file
         raise gr.Error(message, duration=None, print_exception=False) from None
@@ -167,7 +170,8 @@ def serve(host: str, port: int, device: str) -> None:
     """Listen until Ctrl-C; see `mien.demo.launch`."""
     from mien.layers.device import pick_device
 
-    pick_device(device)  # an unknown or absent device is told before a page opens
+    # An unknown or absent device is told before a page opens.
+    pick_device(device)  # pyright: ignore[reportArgumentType]
     try:
         page = build(device)
         _, address, _ = page.launch(

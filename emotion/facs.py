@@ -34,9 +34,8 @@ RECIPES: dict[str, Recipe] = {
         pitch=-0.02, gain=1.15, units="6+12",
     ),
     "sad": Recipe(
-        {"browInnerUp": 1.4, "browDown": 0.2, "mouthFrown": 1.2, "mouthShrugLower": 0.4, "eyeSquint": 0.8,
-         "eyeLookDown": 0.3},
-        pitch=0.10, roll=0.03, gain=0.6, units="1+4+15+17",
+        {"browInnerUp": 1.6, "mouthFrown": 0.7, "mouthShrugLower": 0.2, "eyeSquint": 0.5, "eyeLookDown": 0.25},
+        pitch=0.08, roll=0.03, gain=0.6, units="1+4+15+17",
     ),
     "angry": Recipe(
         {"browDown": 1.6, "eyeSquint": 0.5, "eyeWide": 0.1, "mouthPress": 0.4, "noseSneer": 0.7, "mouthFrown": 0.7},

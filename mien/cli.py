@@ -3,6 +3,7 @@
 import functools
 import importlib
 import json as jsonlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,8 @@ def animate(
             raise ValueError(f"The folder of {extra} does not exist: make it first.")
     if motion is not None:
         check_take_suffix(motion)
+    if report is not None and report.suffix.lower() != ".json":
+        raise ValueError(f"A report cannot be written as '{report.suffix}': use .json; its contact sheet is .png.")
     video = front.animate(
         image, audio, emotion, intensity=intensity, driving=driving, style=style, gaze=gaze, head=head, seed=seed,
         size=size, face=face, landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model, device=device,
@@ -98,8 +101,9 @@ def animate(
         video.motion.save(motion)
     if report is not None:
         from mien.portrait.evaluation import write_report
+        from mien.portrait.tracking import load_tracker
 
-        write_report(video, report)
+        write_report(video, report, load_tracker(tracker, tracker_model))
     facts = video.facts()
     if json:
         typer.echo(jsonlib.dumps({"out": str(out), **facts}))
@@ -188,5 +192,8 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[float, float], None]
 
 def main() -> None:
     """Entry point of the `mien` command: mounts the rooms' own verbs, then runs."""
+    # One core moves the face while another draws it: more threads in either only wait for each other.
+    for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(library, "1")
     app.add_typer(importlib.import_module("mien.portrait.cli").app, name="portrait")
     app()

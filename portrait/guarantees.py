@@ -1,10 +1,11 @@
 """What must not fail, whatever the network made: the last, small step on motion.
 
 A `Plan` is drawn from the sound and a seed alone: where lips rest, where they are sealed, blinks, gaze. `enforce` lays it
-on motion frame by frame, so it works on a window as on a whole film. Order: start, bounds, rest, seal, blinks, gaze.
-Nothing here smooths the mouth.
+on motion frame by frame, so it works on a window as on a whole film. Order: a steady head, start, bounds, rest, seal,
+blinks, gaze. Nothing here smooths the mouth.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +35,9 @@ GLANCE_RAD, GLANCE_S = 0.13, (0.35, 0.9)
 HEAD_COMPENSATION = 0.7  # share of a head turn that the eyes take back to stay with the viewer
 
 MIN_REST_S = 0.16
-START_S = 0.8  # a film starts in the picture's own pose
+START_S = 1.0  # a film starts in the picture's own pose and leaves it within this time
+STEADY = 0.8  # frames, spread of the kernel that takes the tremor out of the head
+STEADY_REACH = 2  # frames it looks ahead
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def draw_plan(heard: Heard, emotion: np.ndarray, seed: int, gaze: Gaze = "human"
         seal=np.where(heard.silent > 0.5, 0, heard.closed).astype(np.float32),
         blink=blinks(frames, heard.silent, emotion, rng),
         gaze=fixations(frames, heard.silent, rng) if gaze == "human" else np.zeros((frames, 2), np.float32),
-        start=np.exp(-np.arange(frames) * FRAME_S / (START_S / 3)).astype(np.float32),
+        start=_minimum_jerk(1 - np.arange(frames) * FRAME_S / START_S),
     )
 
 
@@ -73,6 +76,39 @@ def enforce(values: np.ndarray, plan: Plan, space: MotionSpace, first_pose: np.n
     out[:, REGIONS["lids"]] *= plan.blink
     out[:, REGIONS["gaze"]] = gaze_on(out, plan.gaze)
     return out
+
+
+def _minimum_jerk(phase: np.ndarray) -> np.ndarray:
+    """0 … 1 along phase 0 … 1 with no velocity or acceleration at either end (Flash & Hogan 1985)."""
+    phase = np.clip(phase, 0, 1)
+    return (phase**3 * (10 - 15 * phase + 6 * phase**2)).astype(np.float32)
+
+
+def steadied(windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Take the tremor out of the head, and of nothing else: windows (n, 36) to windows, two frames behind.
+
+    A sampled pose trembles where a neck has mass. The kernel runs across the joins of windows.
+    """
+    taps = np.arange(-STEADY_REACH, STEADY_REACH + 1)
+    kernel = np.exp(-(taps**2) / (2 * STEADY**2))
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+
+    def smooth(rows: np.ndarray) -> np.ndarray:
+        """Rows with STEADY_REACH more at both ends to rows without them."""
+        out = rows[STEADY_REACH : len(rows) - STEADY_REACH].copy()
+        out[:, :6] = sum(w * rows[k : k + len(out), :6] for k, w in enumerate(kernel))
+        return out
+
+    held: np.ndarray | None = None
+    for window in windows:
+        if held is None:
+            held = np.repeat(window[:1], STEADY_REACH, 0)
+        rows = np.concatenate([held, window])
+        if len(rows) > 2 * STEADY_REACH:
+            yield smooth(rows)
+        held = rows[-2 * STEADY_REACH :]
+    if held is not None:
+        yield smooth(np.concatenate([held, np.repeat(held[-1:], STEADY_REACH, 0)]))
 
 
 def bounded(values: np.ndarray, space: MotionSpace) -> np.ndarray:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mien import checkpoints
 from mien.portrait.animator import Animator, AnimatorConfig
-from mien.portrait.guarantees import Gaze, draw_plan, enforce
+from mien.portrait.guarantees import Gaze, draw_plan, enforce, steadied
 from mien.portrait.motion import REGIONS, Motion, load_space
 from mien.portrait.sampling import Guidance, Schedule, load_scheduler, windows
 from mien.portrait.speech import Heard, hear
@@ -69,8 +69,7 @@ class Performer:
             seed=seed, guidance=guidance, schedule=schedule,
         )  # fmt: skip
         done, first_pose = 0, None
-        for z in made:
-            values = z * space.std + space.mean
+        for values in steadied(z * space.std + space.mean for z in made):
             values[:, : REGIONS["scale"].stop] *= head
             first_pose = values[0, :6].copy() if first_pose is None else first_pose
             yield enforce(values, plan[done : done + len(values)], space, first_pose)

@@ -31,8 +31,8 @@ def sources() -> list[Path]:
 
 
 def room_of(path: Path) -> str:
-    if path.parent.name == "mien" and path.name in ("cli.py", "__main__.py"):
-        return "cli"  # the command stands above all: it also opens the app
+    if path.name == "cli.py" or (path.parent.name == "mien" and path.name == "__main__.py"):
+        return "cli"  # commands, a room's own as well, stand above all: they also open the app
     return path.relative_to(ROOT).parts[0]
 
 

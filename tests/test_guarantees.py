@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mien.portrait.guarantees import APERTURE, PITCH, YAW, draw_plan, enforce
+from mien.portrait.guarantees import APERTURE, PITCH, YAW, draw_plan, enforce, steadied
 from mien.portrait.motion import CHANNELS, REGIONS, load_space
 from mien.portrait.speech import Heard, hear
 
@@ -84,6 +84,16 @@ def test_a_plan_in_pieces_is_the_plan_as_a_whole(space, heard, wild, kept):
     plan = draw_plan(heard, np.zeros((T, 8), np.float32), seed=0)
     pieces = [enforce(wild[a : a + 64], plan[a : a + 64], space, wild[0, :6]) for a in range(0, T, 64)]
     assert np.allclose(np.concatenate(pieces), kept, atol=1e-5)
+
+
+def test_the_head_is_steadied_across_windows_and_the_mouth_is_left_alone(wild):
+    whole = np.concatenate(list(steadied([wild])))
+    pieces = np.concatenate(list(steadied([wild[:1], wild[1:65], wild[65:129], wild[129:]])))
+    assert whole.shape == wild.shape and np.allclose(whole, pieces, atol=1e-5)
+    assert np.array_equal(whole[:, 6:], wild[:, 6:])
+    tremor = [np.diff(values[:, :3], 3, axis=0).std() for values in (wild, whole)]
+    assert tremor[1] < 0.3 * tremor[0]
+    assert np.concatenate(list(steadied([wild[:2]]))).shape == (2, CHANNELS)
 
 
 def test_silence_is_heard_as_silence():

@@ -291,9 +291,7 @@ def stand_in(monkeypatch, answer):
 
 
 def test_68_points_become_478(monkeypatch, astronaut, shipped):
-    depth_up = shipped.landmarks[fan.IBUG] * np.array([1, 1, -1]) + np.array(
-        [0, 0, 40]
-    )  # its depth grows to the camera
+    depth_up = shipped.landmarks[fan.IBUG] * np.array([1, 1, -1]) + np.array([0, 0, 40])  # its depth grows to the camera
     small, large = depth_up * 0.5, depth_up
     stand_in(monkeypatch, lambda image: [small, large])
     first, second = load_tracker("face-alignment").detect(astronaut)
@@ -363,8 +361,6 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 @pytest.mark.parametrize("error", [urllib.error.URLError("Name or service not known"), OSError("disk full")])
 def test_weights_that_cannot_be_fetched_say_so(monkeypatch, error):
     stand_in(monkeypatch, error)
-    with pytest.raises(
-        FileNotFoundError, match="weights of the tracker face-alignment .* could not be fetched"
-    ) as told:
+    with pytest.raises(FileNotFoundError, match="weights of the tracker face-alignment .* could not be fetched") as told:
         load_tracker("face-alignment")
     assert "\n" not in str(told.value)
