@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import gradio as gr
+from gradio.themes import Base
 from gradio.utils import get_upload_folder
 
 from mien.emotion import CATEGORIES
@@ -23,7 +24,7 @@ GAZES = [("wanders", "human"), ("holds the camera", "camera")]
 SIZES = [("as the picture", 0), ("256", 256), ("512", 512), ("768", 768), ("1024", 1024), ("1920", 1920)]
 KEPT_S = 24 * 3600  # pictures, voices and films of the page are deleted after a day
 
-THEME = gr.themes.Base(
+THEME = Base(
     primary_hue="teal",
     neutral_hue="stone",
     radius_size="lg",

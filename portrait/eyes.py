@@ -97,19 +97,48 @@ class Eye:
         self._prepare_eyeball(image[y0:y1, x0:x1].astype(np.float32), iris)
 
     def _prepare_skin(self, patch: np.ndarray) -> None:
-        """Lid skin without lashes (a closing takes thin dark lines out), and the colour of the lashes."""
-        size = max(3, round(0.14 * self.width) | 1)
-        plain = cv2.morphologyEx(patch, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-        plain = cv2.GaussianBlur(plain, (0, 0), max(0.6, 0.06 * self.width)).astype(np.float32)
-        # A shut lid lies in the light: it is nearly as light as the skin around the eye.
-        beside = np.abs(self.s) < 0.45 * self.width
-        around = beside & ((self.t > self.lower + 0.12 * self.width) | (self.t < self.upper - 0.7 * self.above))
-        skin = np.median(patch[around], axis=0) if around.any() else plain.mean((0, 1))
-        grain = np.clip(patch - cv2.GaussianBlur(patch, (0, 0), 1.5).astype(np.float32), -6, 6)
-        self.plain = plain + 0.65 * np.maximum(0.9 * skin - plain, 0) + grain
-        # Lashes are as dark as the picture's, or well darker than the skin, and of its hue.
-        edge = patch[beside & (np.abs(self.t - self.upper) < max(1.0, 0.05 * self.width))].mean(-1)
-        dark = min(float(np.percentile(edge, 10)) if len(edge) else 0.0, 0.45 * float(skin.mean()))
+        """The skin of a shut lid, what else of the eye it must hide, and the colour of the lashes.
+
+        A shut lid lies in the light like the skin around it: its tone is drawn over from brow-bone and cheek, with the
+        grain of the cheek; the crease and the lashes shade it.
+        """
+        width, colours = self.width, patch.astype(np.float32)
+        beside = np.abs(self.s) < 0.45 * width
+        below = self.t - self.lower
+        around = (below > 0.12 * width) | (self.t < self.upper - 0.5 * self.above)
+        light = colours.mean(-1)
+        level = np.median(light[around & beside]) if (around & beside).any() else np.median(light)
+        # Brows, lashes and frames of glasses are no skin, nor are lights on a lens.
+        trust = (around & (np.abs(light / max(level, 1) - 1) < 0.35)).astype(np.float32) + 1e-6
+        sums = np.zeros((*trust.shape, 4), np.float32)
+        for size, weight in ((0.12, 1.0), (0.35, 0.05)):  # what is near counts most
+            sums += weight * cv2.GaussianBlur(np.dstack([colours * trust[..., None], trust]), (0, 0), size * width)
+        tone = sums[..., :3] / sums[..., 3:]
+        skin = tone[beside].mean(0) if beside.any() else tone.mean((0, 1))
+
+        # Grain: what is fine in the cheek, folded up over the lid.
+        fine = np.clip(colours - cv2.GaussianBlur(colours, (0, 0), max(1.5, 0.02 * width)), -25, 25)
+        first, strip = 0.12 * width, max(0.15 * width, 2.0)
+        fold = np.abs((self.lower + first - self.t) % (2 * strip) - strip)
+        grain = self._look_up(fine, self.lower + first + strip - fold)
+        height = self.lower - self.upper
+        crease = (self.t - self.upper) / np.maximum(height, 1)  # 0 where the crease comes to lie, 1 at the lashes
+        bulge = np.exp(-(((crease - 0.35) / 0.4) ** 2)) * smoothstep((0.55 - np.abs(self.s) / width) / 0.3)
+        shade = 0.93 + 0.07 * bulge - 0.06 * np.exp(-((crease / 0.18) ** 2)) - 0.05 * smoothstep((crease - 0.5) / 0.5)
+        self.lid = (tone * shade[..., None] + grain).astype(np.float32)
+
+        # Drawn eyes and long lashes reach out of the tracked opening: what is strange there goes with the eyeball.
+        apart = np.maximum(np.maximum(self.upper - self.t, below), 0.8 * (np.abs(self.s) - 0.5 * width))
+        strange = (np.abs(colours - tone).mean(-1) > 0.12 * max(level, 60)) & (apart < 0.16 * width)
+        _, parts = cv2.connectedComponents((strange | (apart <= 0)).astype(np.uint8))
+        joined = np.isin(parts, np.setdiff1d(parts[apart <= 0], [0])).astype(np.float32)
+        size = max(3, round(0.05 * width) | 1)
+        joined = cv2.dilate(joined, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        self.remains = cv2.GaussianBlur(joined, (0, 0), max(0.6, 0.025 * width)) * smoothstep(2 - apart / (0.09 * width))
+
+        # Lashes are as dark as the picture's, well darker than the skin but no ink, and of its hue.
+        edge = light[beside & (np.abs(self.t - self.upper) < max(1.0, 0.05 * width))]
+        dark = np.clip(np.percentile(edge, 10) if len(edge) else 0.0, 0.22 * skin.mean(), 0.55 * skin.mean())
         self.lashes = (dark * skin / max(float(skin.mean()), 1.0)).astype(np.float32)
 
     def _prepare_eyeball(self, colours: np.ndarray, iris: np.ndarray) -> None:
@@ -196,11 +225,11 @@ class Eye:
         t_lower = np.where(low > raised, self.t, self.lower + np.maximum(_drawn_out(low, raised, below), clear))
         on_upper = self.t < (upper + lower) / 2
         skin = self._look_up(patch, np.where(on_upper, t_upper, t_lower))
-        bare = 0.85 * smoothstep((shut - 0.1) / 0.6) * (1 - smoothstep((up / long - 0.5) / 0.5)) * on_upper
-        if shut > 0.1:
-            first = min(0.16 * self.width, 0.5 * self.above)  # above the lashes
-            t_bare = self.upper - first - (self.above - first) * np.clip(up / long, 0, 1)
-            skin += (self._look_up(self.plain, t_bare) - skin) * bare[..., None]
+        if shut > 0:
+            # The lid's own skin comes out of its fold; it melts into the strip below the brow.
+            bare = smoothstep(shut / 0.6) * (1 - smoothstep((up / long - 0.35) / 0.5)) * on_upper
+            bare = np.maximum(bare, smoothstep((shut - 0.3) / 0.5) * self.remains)
+            skin += (self.lid - skin) * bare[..., None]
         return skin
 
     def _look_up(self, patch: np.ndarray, t: np.ndarray) -> np.ndarray:

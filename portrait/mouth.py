@@ -153,12 +153,17 @@ class Mouth:
         whites = np.concatenate([polygon([*upper, *lower[::-1]]) for upper, lower, _ in EYES])
         light = whites.mean(-1) - 0.7 * np.ptp(whites, axis=-1) if len(whites) else np.zeros(0)
         white = whites[light >= np.percentile(light, 80)].mean(0) if len(light) > 4 else self.skin * 1.1
-        # Teeth are as light as the eye white, or a little lighter than the skin, and nearly of its colour.
-        level = np.clip(1.05 * white.mean(), self.skin.mean(), 1.35 * self.skin.mean() + 15)
-        tint = 0.75 * white / max(white.mean(), 1) + 0.25 * self.skin / max(self.skin.mean(), 1)
-        self.enamel = np.clip(level * (0.45 + 0.55 * tint), 0, 245).astype(np.float32)
+        # Teeth lie in the mouth's shade: about as light as the skin, and half of its hue.
+        level = np.clip(0.95 * white.mean(), 0.8 * self.skin.mean(), max(0.95 * self.skin.mean(), 90))
+        tint = 0.5 * white / max(white.mean(), 1) + 0.5 * self.skin / max(self.skin.mean(), 1)
+        self.enamel = np.clip(level * (0.25 + 0.75 * tint), 0, 235).astype(np.float32)
+        # The cavity is as dark as the deepest shadows of lips and nostrils: a soft painting has no black.
+        shades = np.concatenate([polygon([*OUTER_UPPER, *OUTER_LOWER[::-1]]), polygon([98, 97, 2, 326, 327, 1])])
+        shadow = np.percentile(shades.mean(-1), 2) if len(shades) else 0.0
         red = self.lip / max(self.lip.max(), 1)
-        self.dark = (0.2 * self.lip.mean() * red**2).astype(np.float32)
+        depth = np.clip(0.7 * shadow, 0.1 * self.lip.mean(), 0.3 * self.lip.mean())
+        self.dark = (depth * red**1.5 / (red**1.5).mean()).astype(np.float32)
+        self.crease = (0.5 * self.dark + 0.25 * self.lip).astype(np.float32)  # the line between closed lips
         self.tongue = (0.8 * self.lip.mean() * red**0.7).astype(np.float32)
 
     def _own_inside(self, patch: np.ndarray, t_upper: np.ndarray, t_lower: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -211,17 +216,17 @@ class Mouth:
         """A row of upper teeth behind the upper lip; its edge lies just below closed lips; parted lips hide it."""
         half = 0.40 * self.width
         u = np.abs(self.s) / half
-        length = 0.03 * self.iod * (1 - 0.45 * u**2) * (not self.parted)
+        length = 0.012 * self.iod * (1 - 0.45 * u**2) * (not self.parted)
         # Borders between teeth in parts of the half row: incisors are the widest.
         borders = np.array([0.0, 0.27, 0.50, 0.70, 0.87]) * half
         nearest = np.abs(np.abs(self.s)[..., None] - borders).min(-1)
         gaps = np.exp(-((nearest / (0.008 * self.iod + 0.4)) ** 2))
         edge = t_upper + length - 0.006 * self.iod * gaps
         cover = np.clip((edge - self.t) / 1.2 + 0.5, 0, 1) * smoothstep((1.04 - u) / 0.12)
-        light = (1 - 0.42 * np.clip(u, 0, 1.2) ** 2) * (1 - 0.16 * gaps)
+        light = (1 - 0.5 * np.clip(u, 0, 1.2) ** 2) * (1 - 0.13 * gaps)
         light *= 1 - 0.12 * smoothstep((self.t - t_upper) / np.maximum(length, 1))
         teeth = np.dstack([self.enamel * light[..., None], cover]).astype(np.float32)
-        return cv2.GaussianBlur(teeth, (0, 0), max(0.45, 0.006 * self.iod, 0.25 * self.edge))
+        return cv2.GaussianBlur(teeth, (0, 0), max(0.45, 0.006 * self.iod, 0.4 * self.edge))
 
     def paint(
         self, sheet: np.ndarray, upper: np.ndarray, lower: np.ndarray, teeth: np.ndarray, floor: np.ndarray | None
@@ -256,16 +261,17 @@ class Mouth:
         if floor is not None:
             floor = floor[part]
             inside += (floor[..., :3] - inside) * floor[..., 3:]
-        wide_open = smoothstep(gap / (0.02 * self.iod) - 0.2)  # a slit is dark
+        wide_open = smoothstep((gap - 1 - 0.01 * self.iod) / (0.02 * self.iod + 1))  # a slit shows no teeth
         inside += (teeth[..., :3] - inside) * (teeth[..., 3] * wide_open)[..., None]
-        lip_shadow = 0.5 + 0.5 * smoothstep(above / (0.03 * self.iod) + 0.15)
+        lip_shadow = 0.45 + 0.55 * smoothstep(above / (0.05 * self.iod) + 0.1)
         corner = 1 - 0.5 * np.clip(np.abs(x), 0, 1.2) ** 4
         inside *= (lip_shadow * corner)[..., None]
-        out = sheet + (self.dark - sheet) * line[..., None]
+        inside += (self.crease - inside) * (1 - wide_open)[..., None]
+        out = sheet + (self.crease - sheet) * line[..., None]
         out += (inside - out) * cover[..., None]
         sheet[:] = (out + 0.5).clip(0, 255).astype(np.uint8)
 
     def _lip_line(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         """Cover of the dark line between closed lips, which a picture with an open mouth does not have."""
-        thick = max(0.8, 0.012 * self.iod)
+        thick = max(0.8, 0.012 * self.iod, 0.4 * self.edge)
         return 0.5 * np.exp(-((((above - below) / 2) / thick) ** 2)) * smoothstep(1 - (above + below) / (3 * thick))

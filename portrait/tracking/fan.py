@@ -17,7 +17,8 @@ from mien.portrait.geometry import EYES, N_POINTS
 from mien.portrait.motion import load_space
 from mien.portrait.tracking import Face, Track, hold_untracked
 
-# The 68 points, in their order, as indices of ours. Chosen on the mean shape of 300-W laid over our mean face.
+# The 68 points, in their order, as indices of ours. Laid over our mean face, OpenFace's mean shape of 68 points lies
+# within 0.1 IOD of 94 % of them, median 0.03; the jaw, which it shows as an outline, is farthest.
 IBUG = np.array([
     127, 234, 93, 132, 58, 136, 149, 176, 152, 400, 378, 365, 288, 361, 323, 454, 356,  # jaw
     70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # brows
