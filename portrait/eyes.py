@@ -97,44 +97,39 @@ class Eye:
         self._prepare_eyeball(image[y0:y1, x0:x1].astype(np.float32), iris)
 
     def _prepare_skin(self, patch: np.ndarray) -> None:
-        """The skin of a shut lid, what else of the eye it must hide, and the colour of the lashes.
+        """The patch as if its eye were shut, without lashes, and the colour of the lashes.
 
-        A shut lid lies in the light like the skin around it: its tone is drawn over from brow-bone and cheek, with the
-        grain of the cheek; the crease and the lashes shade it.
+        Outside the opening that is the picture itself; over it the skin around is drawn together, in the middle as light
+        as brow-bone and cheek, with the grain of the cheek.
         """
         width, colours = self.width, patch.astype(np.float32)
-        beside = np.abs(self.s) < 0.45 * width
-        below = self.t - self.lower
+        beside, below = np.abs(self.s) < 0.45 * width, self.t - self.lower
         around = (below > 0.12 * width) | (self.t < self.upper - 0.5 * self.above)
         light = colours.mean(-1)
-        level = np.median(light[around & beside]) if (around & beside).any() else np.median(light)
+        level = float(np.median(light[around & beside])) if (around & beside).any() else float(np.median(light))
         # Brows, lashes and frames of glasses are no skin, nor are lights on a lens.
-        trust = (around & (np.abs(light / max(level, 1) - 1) < 0.35)).astype(np.float32) + 1e-6
-        sums = np.zeros((*trust.shape, 4), np.float32)
-        for size, weight in ((0.12, 1.0), (0.35, 0.05)):  # what is near counts most
-            sums += weight * cv2.GaussianBlur(np.dstack([colours * trust[..., None], trust]), (0, 0), size * width)
-        tone = sums[..., :3] / sums[..., 3:]
+        trust = around & (np.abs(light / max(level, 1) - 1) < 0.35)
+        tone = self._drawn_together(colours, trust, ((0.12, 1.0), (0.35, 0.05)))
         skin = tone[beside].mean(0) if beside.any() else tone.mean((0, 1))
+
+        # Drawn eyes and long lashes reach out of the tracked opening: what is strange there goes with the eyeball.
+        apart = np.maximum(np.maximum(self.upper - self.t, below), 0.8 * (np.abs(self.s) - 0.5 * width))
+        strange = (np.abs(colours - tone).mean(-1) > 0.15 * max(level, 60)) & (apart < 0.14 * width)
+        _, parts = cv2.connectedComponents((strange | (apart <= 0.03 * width)).astype(np.uint8))
+        gone = np.isin(parts, np.setdiff1d(parts[apart <= 0], [0])).astype(np.float32)
+        size = max(3, round(0.07 * width + self.edge) | 1)
+        gone = cv2.dilate(gone, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        lid = self._drawn_together(colours, gone < 0.5, ((0.03, 1.0), (0.08, 0.05), (0.2, 2e-3), (0.5, 1e-4)))
+        deep = np.clip(cv2.distanceTransform((gone > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (0.15 * width), 0, 1)
+        lid += 0.7 * smoothstep(deep)[..., None] * np.maximum(0.95 * tone - lid, 0)
 
         # Grain: what is fine in the cheek, folded up over the lid.
         fine = np.clip(colours - cv2.GaussianBlur(colours, (0, 0), max(1.5, 0.02 * width)), -25, 25)
         first, strip = 0.12 * width, max(0.15 * width, 2.0)
         fold = np.abs((self.lower + first - self.t) % (2 * strip) - strip)
-        grain = self._look_up(fine, self.lower + first + strip - fold)
-        height = self.lower - self.upper
-        crease = (self.t - self.upper) / np.maximum(height, 1)  # 0 where the crease comes to lie, 1 at the lashes
-        bulge = np.exp(-(((crease - 0.35) / 0.4) ** 2)) * smoothstep((0.55 - np.abs(self.s) / width) / 0.3)
-        shade = 0.93 + 0.07 * bulge - 0.06 * np.exp(-((crease / 0.18) ** 2)) - 0.05 * smoothstep((crease - 0.5) / 0.5)
-        self.lid = (tone * shade[..., None] + grain).astype(np.float32)
-
-        # Drawn eyes and long lashes reach out of the tracked opening: what is strange there goes with the eyeball.
-        apart = np.maximum(np.maximum(self.upper - self.t, below), 0.8 * (np.abs(self.s) - 0.5 * width))
-        strange = (np.abs(colours - tone).mean(-1) > 0.12 * max(level, 60)) & (apart < 0.16 * width)
-        _, parts = cv2.connectedComponents((strange | (apart <= 0)).astype(np.uint8))
-        joined = np.isin(parts, np.setdiff1d(parts[apart <= 0], [0])).astype(np.float32)
-        size = max(3, round(0.05 * width) | 1)
-        joined = cv2.dilate(joined, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-        self.remains = cv2.GaussianBlur(joined, (0, 0), max(0.6, 0.025 * width)) * smoothstep(2 - apart / (0.09 * width))
+        lid += self._look_up(fine, self.lower + first + strip - fold)
+        cover = cv2.GaussianBlur(gone, (0, 0), max(0.6, 0.02 * width))[..., None]
+        self.lid = (colours + (lid - colours) * cover).astype(np.float32)
 
         # Lashes are as dark as the picture's, well darker than the skin but no ink, and of its hue.
         edge = light[beside & (np.abs(self.t - self.upper) < max(1.0, 0.05 * width))]
@@ -226,11 +221,19 @@ class Eye:
         on_upper = self.t < (upper + lower) / 2
         skin = self._look_up(patch, np.where(on_upper, t_upper, t_lower))
         if shut > 0:
-            # The lid's own skin comes out of its fold; it melts into the strip below the brow.
-            bare = smoothstep(shut / 0.6) * (1 - smoothstep((up / long - 0.35) / 0.5)) * on_upper
-            bare = np.maximum(bare, smoothstep((shut - 0.3) / 0.5) * self.remains)
-            skin += (self.lid - skin) * bare[..., None]
+            # As the eye shuts the lid's own skin comes out of its fold, and what was drawn out is given back.
+            skin += (self.lid - skin) * smoothstep(shut / 0.7)
         return skin
+
+    def _drawn_together(self, colours: np.ndarray, trust: np.ndarray, scales: tuple) -> np.ndarray:
+        """Smooth colours (h, w, 3) from trusted pixels only; what is near counts most.
+
+        scales: pairs of a reach in widths of the eye and its weight.
+        """
+        weighed = np.dstack([colours, np.ones_like(trust, np.float32)]) * trust[..., None].astype(np.float32)
+        total = sum(weight * cv2.GaussianBlur(weighed, (0, 0), reach * self.width) for reach, weight in scales)
+        total += 1e-6 * weighed.mean((0, 1))
+        return total[..., :3] / np.maximum(total[..., 3:], 1e-9)
 
     def _look_up(self, patch: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Colours at the same s but another t."""

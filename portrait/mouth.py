@@ -153,10 +153,10 @@ class Mouth:
         whites = np.concatenate([polygon([*upper, *lower[::-1]]) for upper, lower, _ in EYES])
         light = whites.mean(-1) - 0.7 * np.ptp(whites, axis=-1) if len(whites) else np.zeros(0)
         white = whites[light >= np.percentile(light, 80)].mean(0) if len(light) > 4 else self.skin * 1.1
-        # Teeth lie in the mouth's shade: about as light as the skin, and half of its hue.
-        level = np.clip(0.95 * white.mean(), 0.8 * self.skin.mean(), max(0.95 * self.skin.mean(), 90))
-        tint = 0.5 * white / max(white.mean(), 1) + 0.5 * self.skin / max(self.skin.mean(), 1)
-        self.enamel = np.clip(level * (0.25 + 0.75 * tint), 0, 235).astype(np.float32)
+        # Teeth lie in the mouth's shade: about as light as the skin, and mostly of its hue.
+        level = np.clip(white.mean(), 0.85 * self.skin.mean(), max(self.skin.mean(), 90))
+        tint = 0.4 * white / max(white.mean(), 1) + 0.6 * self.skin / max(self.skin.mean(), 1)
+        self.enamel = np.clip(level * (0.2 + 0.8 * tint), 0, 235).astype(np.float32)
         # The cavity is as dark as the deepest shadows of lips and nostrils: a soft painting has no black.
         shades = np.concatenate([polygon([*OUTER_UPPER, *OUTER_LOWER[::-1]]), polygon([98, 97, 2, 326, 327, 1])])
         shadow = np.percentile(shades.mean(-1), 2) if len(shades) else 0.0

@@ -20,6 +20,7 @@ MODEL_URL = (
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MAX_FACES = 10
 DIVISIONS = (2, 3, 5, 8)  # tiles a side; the first are always looked at, for small faces beside a large one
+LEAST_TILE_PX = 120  # in smaller, much enlarged tiles the model sees faces in noise
 REFINE_PX = 512  # side of the close-up on which a still's face is tracked a second time
 
 
@@ -114,7 +115,7 @@ class MediaPipeTracker:
                 height, width = image.shape[:2]
                 faces = _faces(landmarker.detect(_to_mediapipe(image)), width, height)
                 for divisions in DIVISIONS:
-                    if faces and divisions > DIVISIONS[0]:
+                    if (faces and divisions > DIVISIONS[0]) or min(height, width) / divisions < LEAST_TILE_PX:
                         break
                     for x0, y0, x1, y1 in tiles(height, width, divisions):
                         faces += _within(landmarker, image, x0, y0, x1, y1)
