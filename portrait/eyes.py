@@ -117,18 +117,19 @@ class Eye:
         strange = (np.abs(colours - tone).mean(-1) > 0.15 * max(level, 60)) & (apart < 0.14 * width)
         _, parts = cv2.connectedComponents((strange | (apart <= 0.03 * width)).astype(np.uint8))
         gone = np.isin(parts, np.setdiff1d(parts[apart <= 0], [0])).astype(np.float32)
-        size = max(3, round(0.07 * width + self.edge) | 1)
+        size = max(3, round(0.09 * width + self.edge) | 1)
         gone = cv2.dilate(gone, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
         lid = self._drawn_together(colours, gone < 0.5, ((0.03, 1.0), (0.08, 0.05), (0.2, 2e-3), (0.5, 1e-4)))
-        deep = np.clip(cv2.distanceTransform((gone > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (0.15 * width), 0, 1)
-        lid += 0.7 * smoothstep(deep)[..., None] * np.maximum(0.95 * tone - lid, 0)
+        deep = np.clip(cv2.distanceTransform((gone > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (0.2 * width), 0, 1)
+        lid += 0.6 * smoothstep(deep)[..., None] * np.maximum(0.95 * tone - lid, 0)
 
         # Grain: what is fine in the cheek, folded up over the lid.
         fine = np.clip(colours - cv2.GaussianBlur(colours, (0, 0), max(1.5, 0.02 * width)), -25, 25)
         first, strip = 0.12 * width, max(0.15 * width, 2.0)
         fold = np.abs((self.lower + first - self.t) % (2 * strip) - strip)
         lid += self._look_up(fine, self.lower + first + strip - fold)
-        cover = cv2.GaussianBlur(gone, (0, 0), max(0.6, 0.02 * width))[..., None]
+        cover = cv2.GaussianBlur(gone, (0, 0), max(0.6, 0.02 * width, 0.4 * self.edge))[..., None]
+        cover *= smoothstep((0.55 - np.abs(self.s) / width) / 0.08)[..., None]  # lashes that go on outwards stay whole
         self.lid = (colours + (lid - colours) * cover).astype(np.float32)
 
         # Lashes are as dark as the picture's, well darker than the skin but no ink, and of its hue.
@@ -144,8 +145,9 @@ class Eye:
         opening = (depth > 0) & (np.abs(s) < 0.5 * width)
         radius = float(np.clip(np.linalg.norm(iris[1:] - iris[0], axis=1).mean(), 0.12 * width, 0.3 * width))
         far = np.hypot(s - iris[0, 0], t - iris[0, 1]) / radius
-        far /= self._limbus(far, opening & (np.abs(t - iris[0, 1]) < 0.7 * np.abs(s - iris[0, 0])), colours.mean(-1))
-        self.iris_cover = smoothstep((1.18 - far) / 0.22).astype(np.float32)
+        far /= self._limbus(far, opening & (np.abs(t - iris[0, 1]) < 0.7 * np.abs(s - iris[0, 0])), colours.min(-1))
+        soft = max(0.22, self.edge / radius)
+        self.iris_cover = smoothstep((1.07 + soft / 2 - far) / soft).astype(np.float32)
 
         # White: a plane with a bow along s through what is seen of it, its colours inside those that are seen.
         seen, light = opening & (far > 1.12), colours.mean(-1)
@@ -158,7 +160,8 @@ class Eye:
         else:
             pick = opening if opening.any() else np.ones_like(opening)
             white = np.full_like(colours, colours[pick & (light >= np.percentile(light[pick], 90))].mean(0))
-        clear = smoothstep(depth / margin)[..., None]
+        # What lies hard by a lid is mixed with it, unless all is: in a blurred picture a clean white would be an edge.
+        clear = np.maximum(smoothstep(depth / margin), smoothstep((self.edge / width - 0.04) / 0.06))[..., None]
         self.white = (white + (colours - white) * clear * (1 - self.iris_cover[..., None])).astype(np.float32)
 
         # Iris: as it is where it is seen, else the mean colour of its ring.
@@ -172,7 +175,7 @@ class Eye:
         self.iris = (filled + (colours - filled) * clear).astype(np.float32)
 
     def _limbus(self, far: np.ndarray, seen: np.ndarray, light: np.ndarray) -> float:
-        """Where the iris ends, in tracked radii: the steepest rise of light outwards, drawn irises are often larger."""
+        """Where the iris ends, in tracked radii: the steepest rise of white outwards, drawn irises are often larger."""
         rings = np.arange(0.6, 1.7, 0.1)
         means = [light[seen & (np.abs(far - r) < 0.1)] for r in rings]
         means = np.array([m.mean() if len(m) > 2 else np.nan for m in means])
@@ -195,9 +198,8 @@ class Eye:
         lower = self.lower - height * LOWER_TRAVEL * max(shut, 0)
         skin = self._skin(patch, upper, lower, shut) if abs(shut) >= 0.01 else patch.astype(np.float32)
 
-        visible = np.clip(np.minimum(self.t - upper, lower - self.t) / self.edge + 0.5, 0, 1) * (
-            np.abs(self.s) < 0.52 * self.width
-        )
+        visible = np.clip(np.minimum(self.t - upper, lower - self.t) / self.edge + 0.5, 0, 1)
+        visible *= smoothstep((lower - upper) / (1.5 * self.edge)) * (np.abs(self.s) < 0.52 * self.width)
         shadow = 0.35 * min(max(2 * shut, 0), 1) * np.exp(-np.maximum(self.t - upper, 0) / (0.05 * self.width))
         ball = self._eyeball(patch, shift) * (1 - shadow)[..., None]
         out = skin + (ball - skin) * visible[..., None]
@@ -254,7 +256,7 @@ class Eye:
                 ** 2
             )
         )
-        return 0.8 * smoothstep(shut / 0.7) * line * smoothstep((0.5 - np.abs(self.s) / self.width) / 0.12)
+        return 0.8 * smoothstep(shut / 0.7) * line * smoothstep((0.54 - np.abs(self.s) / self.width) / 0.14)
 
     def _eyeball(self, patch: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """The eyeball without lids, its iris moved by `shift` pixels: (h, w, 3) float32."""

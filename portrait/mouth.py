@@ -185,8 +185,9 @@ class Mouth:
         if full := teeth.sum() > 0.5 * between.sum():
             teeth = between  # a broad smile: the shaded teeth at its ends belong to the row
 
-        blur = max(0.7, 0.008 * self.iod)
-        soft = cv2.GaussianBlur(cv2.dilate(teeth.astype(np.float32), np.ones((3, 3), np.uint8)), (0, 0), blur)
+        blur = max(0.9, 0.01 * self.iod, 0.4 * self.edge)
+        size = 2 * round(blur) + 1
+        soft = cv2.GaussianBlur(cv2.dilate(teeth.astype(np.float32), np.ones((size, size), np.uint8)), (0, 0), blur)
         floor = nothing
         if not full:
             cleared = cv2.inpaint(patch, (soft > 0.1).astype(np.uint8), 3, cv2.INPAINT_TELEA)
@@ -263,7 +264,7 @@ class Mouth:
             inside += (floor[..., :3] - inside) * floor[..., 3:]
         wide_open = smoothstep((gap - 1 - 0.01 * self.iod) / (0.02 * self.iod + 1))  # a slit shows no teeth
         inside += (teeth[..., :3] - inside) * (teeth[..., 3] * wide_open)[..., None]
-        lip_shadow = 0.45 + 0.55 * smoothstep(above / (0.05 * self.iod) + 0.1)
+        lip_shadow = 0.5 + 0.5 * smoothstep(above / (0.035 * self.iod) + 0.15)
         corner = 1 - 0.5 * np.clip(np.abs(x), 0, 1.2) ** 4
         inside *= (lip_shadow * corner)[..., None]
         inside += (self.crease - inside) * (1 - wide_open)[..., None]
