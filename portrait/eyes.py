@@ -99,8 +99,8 @@ class Eye:
     def _prepare_skin(self, patch: np.ndarray) -> None:
         """The patch as if its eye were shut, without lashes, and the colour of the lashes.
 
-        Outside the opening that is the picture itself; over it the skin around is drawn together, in the middle as light
-        as brow-bone and cheek, with the grain of the cheek.
+        Outside the opening that is the picture itself; over it the skin around is drawn together, in its middle as
+        light as brow-bone and cheek, with the grain of the cheek.
         """
         width, colours = self.width, patch.astype(np.float32)
         beside, below = np.abs(self.s) < 0.45 * width, self.t - self.lower
@@ -119,6 +119,7 @@ class Eye:
         gone = np.isin(parts, np.setdiff1d(parts[apart <= 0], [0])).astype(np.float32)
         size = max(3, round(0.09 * width + self.edge) | 1)
         gone = cv2.dilate(gone, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        gone[np.abs(self.s) > 0.52 * width] = 0  # lashes that go on outwards stay whole
         lid = self._drawn_together(colours, gone < 0.5, ((0.03, 1.0), (0.08, 0.05), (0.2, 2e-3), (0.5, 1e-4)))
         deep = np.clip(cv2.distanceTransform((gone > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / (0.2 * width), 0, 1)
         lid += 0.6 * smoothstep(deep)[..., None] * np.maximum(0.95 * tone - lid, 0)
@@ -129,7 +130,9 @@ class Eye:
         fold = np.abs((self.lower + first - self.t) % (2 * strip) - strip)
         lid += self._look_up(fine, self.lower + first + strip - fold)
         cover = cv2.GaussianBlur(gone, (0, 0), max(0.6, 0.02 * width, 0.4 * self.edge))[..., None]
-        cover *= smoothstep((0.55 - np.abs(self.s) / width) / 0.08)[..., None]  # lashes that go on outwards stay whole
+        sides = smoothstep((0.54 - np.abs(self.s) / width) / 0.14)
+        white = smoothstep((light / np.maximum(lid.mean(-1), 1) - 1.05) / 0.1)  # of an eyeball drawn beyond the corner
+        cover *= np.maximum(sides, white)[..., None]
         self.lid = (colours + (lid - colours) * cover).astype(np.float32)
 
         # Lashes are as dark as the picture's, well darker than the skin but no ink, and of its hue.
@@ -189,9 +192,13 @@ class Eye:
         patch: (h, w, 3) uint8, the picture inside `box`. openness: 0 shut, 1 as in the picture, to about 1.4.
         gaze: (2,) radians, x to the image's right, y down. Returns the same shape and type.
         """
+        if not self.alive:
+            return patch
         shut = 1 - float(np.clip(openness, 0, 1.5))
-        shift = self.iod * EYEBALL * np.sin(np.clip(np.asarray(gaze, np.float32), -MOST_GAZE, MOST_GAZE))
-        if not self.alive or (abs(shut) < 0.01 and np.abs(shift).max() < 0.05):
+        # Where blur hides the iris, a turn of it would be seen as an edge.
+        seen = 1 - 0.65 * float(smoothstep((self.edge / self.width - 0.08) / 0.05))
+        shift = seen * self.iod * EYEBALL * np.sin(np.clip(np.asarray(gaze, np.float32), -MOST_GAZE, MOST_GAZE))
+        if abs(shut) < 0.01 and np.abs(shift).max() < 0.05:
             return patch
         height = self.lower - self.upper
         upper = self.upper + height * (UPPER_TRAVEL if shut > 0 else WIDER) * shut
@@ -245,17 +252,8 @@ class Eye:
     def _lash_line(self, upper: np.ndarray, shut: float) -> np.ndarray:
         """Cover (0..1) of the line where the lids meet: soft, longer downwards, fading towards the corners."""
         off = self.t - upper
-        line = np.exp(
-            -(
-                (
-                    off
-                    / np.where(
-                        off < 0, max(0.6 * self.edge, 0.02 * self.width), max(0.8 * self.edge, 0.04 * self.width)
-                    )
-                )
-                ** 2
-            )
-        )
+        above, below = max(0.6 * self.edge, 0.02 * self.width), max(0.8 * self.edge, 0.04 * self.width)
+        line = np.exp(-((off / np.where(off < 0, above, below)) ** 2))
         return 0.8 * smoothstep(shut / 0.7) * line * smoothstep((0.54 - np.abs(self.s) / self.width) / 0.14)
 
     def _eyeball(self, patch: np.ndarray, shift: np.ndarray) -> np.ndarray:
