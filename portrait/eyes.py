@@ -148,7 +148,7 @@ class Eye:
         opening = (depth > 0) & (np.abs(s) < 0.5 * width)
         radius = float(np.clip(np.linalg.norm(iris[1:] - iris[0], axis=1).mean(), 0.12 * width, 0.3 * width))
         far = np.hypot(s - iris[0, 0], t - iris[0, 1]) / radius
-        far /= self._limbus(far, opening & (np.abs(t - iris[0, 1]) < 0.7 * np.abs(s - iris[0, 0])), colours.min(-1))
+        far /= self._limbus(far, opening & (np.abs(t - iris[0, 1]) < 0.7 * np.abs(s - iris[0, 0])), colours.mean(-1))
         soft = max(0.22, self.edge / radius)
         self.iris_cover = smoothstep((1.07 + soft / 2 - far) / soft).astype(np.float32)
 
@@ -178,7 +178,7 @@ class Eye:
         self.iris = (filled + (colours - filled) * clear).astype(np.float32)
 
     def _limbus(self, far: np.ndarray, seen: np.ndarray, light: np.ndarray) -> float:
-        """Where the iris ends, in tracked radii: the steepest rise of white outwards, drawn irises are often larger."""
+        """Where the iris ends, in tracked radii: the steepest rise of light outwards, drawn irises are often larger."""
         rings = np.arange(0.6, 1.7, 0.1)
         means = [light[seen & (np.abs(far - r) < 0.1)] for r in rings]
         means = np.array([m.mean() if len(m) > 2 else np.nan for m in means])
@@ -240,8 +240,12 @@ class Eye:
         scales: pairs of a reach in widths of the eye and its weight.
         """
         weighed = np.dstack([colours, np.ones_like(trust, np.float32)]) * trust[..., None].astype(np.float32)
-        total = sum(weight * cv2.GaussianBlur(weighed, (0, 0), reach * self.width) for reach, weight in scales)
-        total += 1e-6 * weighed.mean((0, 1))
+        total = np.zeros_like(weighed) + 1e-6 * weighed.mean((0, 1))
+        height, width = trust.shape
+        for reach, weight in scales:
+            k = max(1, int(reach * self.width / 4))  # wide blurs are done small
+            small = cv2.resize(weighed, (-(-width // k), -(-height // k)), interpolation=cv2.INTER_AREA)
+            total += weight * cv2.resize(cv2.GaussianBlur(small, (0, 0), reach * self.width / k), (width, height))
         return total[..., :3] / np.maximum(total[..., 3:], 1e-9)
 
     def _look_up(self, patch: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -56,13 +56,10 @@ class Mouth:
         self.s = (xs - middle[0]) * axis[0] + (ys - middle[1]) * axis[1]
         self.t = (xs - middle[0]) * down[0] + (ys - middle[1]) * down[1]
 
+        gap = (points[INNER_LOWER] - points[INNER_UPPER]) @ down
+        self.parted = bool(gap.max() > PARTED * iod)
         patch = image[y0:y1, x0:x1]
         self._measure_colours(image, points)
-        gap = (points[INNER_LOWER] - points[INNER_UPPER]) @ down
-        if gap.max() <= PARTED * iod and (missed := self._missed_teeth(patch, points)) > 0:
-            points[INNER_LOWER] += (missed * smoothstep((1 - np.linspace(-1, 1, 11) ** 2) * 2))[:, None] * down
-            gap = (points[INNER_LOWER] - points[INNER_UPPER]) @ down
-        self.parted = bool(gap.max() > PARTED * iod)
         self.edge = min(edge, 0.04 * iod)
         upper, lower = self._find_edges(patch, points)
         self.landmarks = landmarks.copy()
@@ -91,28 +88,6 @@ class Mouth:
         edge = edge[np.argsort(edge[:, 0])]
         rising = np.maximum.accumulate(edge[:, 0]) + 1e-3 * np.arange(len(edge))
         return smooth_curve(self.s, rising, edge[:, 1]).astype(np.float32)
-
-    def _missed_teeth(self, patch: np.ndarray, points: np.ndarray) -> float:
-        """How far (pixels) teeth that a tracker took for the lower lip reach below it: 0 where there are none.
-
-        They are paler than skin or lips, begin right at the upper lip and end at a darker lower lip.
-        """
-        depths = np.linspace(0, 0.16, 33, dtype=np.float32)
-        start = points[INNER_UPPER[3:8]] - np.array(self.box[:2], np.float32)
-        at = start[:, None] + (depths * self.iod)[:, None] * self.down
-        colours = cv2.remap(patch, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        pale = (colours.astype(np.float32).mean(-1) - 0.7 * np.ptp(colours.astype(np.float32), axis=-1)).mean(0)
-        lip = self.upper_lip.mean() - 0.7 * np.ptp(self.upper_lip)
-        skin = self.skin.mean() - 0.7 * np.ptp(self.skin)
-        row = pale > max(lip + 60, 0.7 * skin, 0.6 * float(pale.max()))
-        first = int(row.argmax())
-        last = first + int((~row[first:]).argmax()) if not row[first:].all() else 0
-        begins, ends = row.any() and depths[first] < 0.035, last > 0 and 0.03 < depths[last] - depths[first]
-        lower_lip = pale[last : last + 6].min() < pale[first:last].max() - 60 if begins and ends else False
-        if not lower_lip:
-            return 0.0
-        tracked = float(((points[INNER_LOWER[3:8]] - points[INNER_UPPER[3:8]]) @ self.down).mean())
-        return max(float(depths[last]) * self.iod - tracked, 0.0)
 
     def _find_edges(self, patch: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The inner edges of both lips, (11, 2) each in the mouth's frame: landmarks moved onto what the picture shows.

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 FEATURES = ("mel", "front")
+CHUNK = 500 * 640  # samples of a recording that are heard at once
 LEAD = 1  # half frames (20 ms) by which lips are ahead of the sound they make
 CERTAIN = (
     0.45  # mean odds a closure must have: lips that shut in a vowel are worse than a p that is left to the network
@@ -72,9 +73,12 @@ def _log_mel(samples: np.ndarray) -> np.ndarray:
     from mien.codec.mel import LogMel
 
     padded = np.pad(samples.astype(np.float32), (0, -len(samples) % 640))
+    mel, state, parts = LogMel(), None, []
     with torch.inference_mode():
-        frames, _ = LogMel()(torch.from_numpy(padded)[None])
-    return frames[0].reshape(len(padded) // 640, -1).numpy()
+        for begin in range(0, len(padded), CHUNK):  # in pieces, so that memory stays flat
+            frames, state = mel(torch.from_numpy(padded[begin : begin + CHUNK])[None], state)
+            parts.append(frames[0].numpy())
+    return np.concatenate(parts).reshape(len(padded) // 640, -1)
 
 
 def _silence(odds_50hz: np.ndarray, samples: np.ndarray) -> np.ndarray:

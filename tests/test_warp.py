@@ -218,6 +218,18 @@ def test_lids_do_not_squash_the_eyeball(face):
     assert half.any(0).sum() > 0.85 * blue(face.image).any(0).sum(), "as wide as before"
 
 
+def test_shut_lids_have_the_tone_of_the_skin(face):
+    frame = face.portrait.render(talk(lids=np.zeros(2)))
+    for upper, lower, _ in EYES:
+        x, top, bottom = face.landmarks[upper[4], 0], face.landmarks[upper[4], 1], face.landmarks[lower[4], 1]
+        lid = frame[int(top) - 3 : int(bottom - 0.4 * (bottom - top)), int(x) - 8 : int(x) + 8].reshape(-1, 3)
+        assert np.abs(lid - np.array(SKIN, float)).mean(0).max() < 12
+
+
+def test_painted_teeth_are_no_lighter_than_the_skin(face):
+    assert 0.8 * np.mean(SKIN) < face.portrait.mouth.enamel.mean() <= np.mean(SKIN) + 1
+
+
 def test_gaze_moves_the_iris_as_asked(face):
     x0, row = (int(c) for c in face.landmarks[468, :2] - (170, 180))
 
