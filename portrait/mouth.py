@@ -104,7 +104,7 @@ class Mouth:
             """Colours of the patch at offsets (in t) from an edge: (11, len(offsets), 3)."""
             t = edge[:, 1:] + offsets
             at = self.middle + edge[:, :1, None] * self.axis + t[..., None] * self.down - np.array(self.box[:2])
-            colours = cv2.remap(soft, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            colours = cv2.remap(soft, at.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]
             return colours.astype(np.float32)
 
         def best(score: np.ndarray) -> np.ndarray:
@@ -199,7 +199,7 @@ class Mouth:
         y, x = np.indices(self.t.shape, dtype=np.float32)
         where = np.dstack([x + first * self.down[0], y + first * self.down[1]])
         teeth = np.dstack([colours, smoothstep(2 * soft - 0.5)]).astype(np.float32)
-        return cv2.remap(teeth, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), floor
+        return cv2.remap(teeth, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), floor  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def _row_length(self, under: np.ndarray, teeth: np.ndarray) -> np.ndarray:
         """How far the row of teeth hangs down at every place: the gaps between teeth belong to it."""

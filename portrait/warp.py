@@ -270,7 +270,7 @@ class Portrait:
         upper, lower = self._carry(self.mouth.upper, near_a), self._carry(self.mouth.lower, near_b)
         where[target] = self._blend(near_a, near_b, upper, lower)
 
-        sheet = cv2.remap(self._draw_eyes(shape), where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        sheet = cv2.remap(self._draw_eyes(shape), where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)  # pyright: ignore[reportCallIssue, reportArgumentType]
         skull = self._invert(self._pose_field(*pose).reshape(*self.shape, 2)[rows, columns], self.plain[rows, columns])
         teeth = self._carry(self.mouth.teeth, self._enlarge(skull)[k : k + height, k : k + width], cv2.BORDER_CONSTANT)
         floor = self._carry(self.mouth.floor, near_b, cv2.BORDER_CONSTANT) if self.mouth.parted else None
@@ -364,11 +364,11 @@ class Portrait:
             # cv2.remap looks up in steps of 1/32: standing on them keeps the result free of that grain.
             index = np.round((back - origin) * (32 / k)) / 32
             back = origin + k * index
-            miss = back + cv2.remap(field, index, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) - plain
+            miss = back + cv2.remap(field, index, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) - plain  # pyright: ignore[reportCallIssue, reportArgumentType]
             if steep < 0.15:
                 back = back - miss
                 continue
-            j = cv2.remap(sloped, index, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            j = cv2.remap(sloped, index, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]
             xx, yy = 1 + j[..., 0], 1 + j[..., 3]
             det = np.maximum(xx * yy - j[..., 1] * j[..., 2], 0.1)
             mx, my = miss[..., 0], miss[..., 1]
@@ -383,7 +383,7 @@ class Portrait:
     def _carry(self, plane: np.ndarray, where: np.ndarray, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
         """Look a plane of the mouth's patch up through a map in pixels of `box`."""
         offset = np.subtract(self.box[:2], self.mouth.box[:2]).astype(np.float32)
-        return cv2.remap(plane, where + offset, None, cv2.INTER_LINEAR, borderMode=border)
+        return cv2.remap(plane, where + offset, None, cv2.INTER_LINEAR, borderMode=border)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
     def _blend(self, a: np.ndarray, b: np.ndarray, upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
         """One map from two: A above the seam, B below it."""
