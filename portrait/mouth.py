@@ -19,6 +19,7 @@ from mien.portrait.geometry import (
     UPPER_SHARE,
 )
 
+LEAST_ROW = 0.6  # share of the mouth's width over which the picture's own teeth must show to be lent
 PARTED = 0.045  # a lip gap above this (IOD) is an open mouth in the picture: its inside is lent to the film
 LONGEST = 0.14  # of a tooth, IOD
 EDGE = 0.7  # half width of the soft edge of a lip, pixels
@@ -75,11 +76,12 @@ class Mouth:
         into_upper, into_lower, along = t_upper - self.t, self.t - t_lower, 2 * self.s / width
         self.upper = np.dstack([into_upper * straight[..., 0], into_upper / soft, inside]).astype(np.float32)
         self.lower = np.dstack([into_lower * straight[..., 1], into_lower / soft, inside, along]).astype(np.float32)
-        self.teeth, self.floor = self._painted_teeth(t_upper), np.zeros((*self.t.shape, 4), np.float32)
+        self.floor = np.zeros((*self.t.shape, 4), np.float32)
+        length = 0.0 if self.parted else 0.012 * iod  # parted lips that show no teeth hide them
         if self.parted:
-            teeth, self.floor = self._own_inside(patch, t_upper, t_lower)
-            if teeth[..., 3].max() > 0.5:
-                self.teeth = teeth
+            self.teeth, self.floor, length = self._own_inside(patch, t_upper, t_lower)
+        if not self.parted or self.teeth[..., 3].max() < 0.5:
+            self.teeth = self._painted_teeth(t_upper, length)
         between = (self.t > t_upper) & (self.t < t_lower)  # how much of a tongue is left to paint
         self.bare = 1 - float(self.floor[between, 3].mean()) if between.any() else 1.0
 
@@ -166,13 +168,19 @@ class Mouth:
         self.crease = (0.5 * self.dark + 0.25 * self.lip).astype(np.float32)  # the line between closed lips
         self.tongue = (0.8 * self.lip.mean() * red**0.7).astype(np.float32)
 
-    def _own_inside(self, patch: np.ndarray, t_upper: np.ndarray, t_lower: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the picture itself shows between its lips: teeth of the skull, and all else, which goes with the jaw."""
+    def _own_inside(
+        self, patch: np.ndarray, t_upper: np.ndarray, t_lower: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """What the picture itself shows between its lips: teeth of the skull, and all else, which goes with the jaw.
+
+        Also how far its teeth hang down, pixels. Of a row that shows in part only, nothing is lent but that length: two
+        incisors alone would stand in the open mouth like a block.
+        """
         colours, nothing = patch.astype(np.float32), np.zeros((*self.t.shape, 4), np.float32)
         under = self.t - t_upper
         between = (under > 0) & (self.t < t_lower) & (self.upper[..., 2] > 0)
         if not between.any():
-            return nothing, nothing
+            return nothing, nothing, 0.0
         # Teeth are pale, paler than the lips, hang from the upper lip and are not longer than teeth are.
         pale = colours.mean(-1) - 0.7 * np.ptp(colours, axis=-1)
         lip = self.lip.mean() - 0.7 * np.ptp(self.lip)
@@ -199,7 +207,11 @@ class Mouth:
         y, x = np.indices(self.t.shape, dtype=np.float32)
         where = np.dstack([x + first * self.down[0], y + first * self.down[1]])
         teeth = np.dstack([colours, smoothstep(2 * soft - 0.5)]).astype(np.float32)
-        return cv2.remap(teeth, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), floor  # pyright: ignore[reportCallIssue, reportArgumentType]
+        row = np.ptp(self.s[hanging]) / self.width if hanging.any() else 0.0
+        if row < LEAST_ROW:
+            return nothing, floor, 0.75 * float(under[hanging].max()) if hanging.any() else 0.0
+        teeth = cv2.remap(teeth, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        return teeth, floor, 0.0
 
     def _row_length(self, under: np.ndarray, teeth: np.ndarray) -> np.ndarray:
         """How far the row of teeth hangs down at every place: the gaps between teeth belong to it."""
@@ -213,18 +225,18 @@ class Mouth:
         length = np.convolve(np.pad(length, 2), [0.1, 0.2, 0.4, 0.2, 0.1], "valid")
         return np.interp(self.s / self.width + 0.5, (np.arange(40) + 0.5) / 40, length)
 
-    def _painted_teeth(self, t_upper: np.ndarray) -> np.ndarray:
-        """A row of upper teeth behind the upper lip; its edge lies just below closed lips; parted lips hide it."""
-        half = 0.40 * self.width
+    def _painted_teeth(self, t_upper: np.ndarray, longest: float) -> np.ndarray:
+        """A row of upper teeth behind the upper lip, which hangs down by `longest` pixels in its middle."""
+        half = 0.46 * self.width
         u = np.abs(self.s) / half
-        length = 0.012 * self.iod * (1 - 0.45 * u**2) * (not self.parted)
+        length = longest * (1 - 0.45 * u**2)
         # Borders between teeth in parts of the half row: incisors are the widest.
         borders = np.array([0.0, 0.27, 0.50, 0.70, 0.87]) * half
         nearest = np.abs(np.abs(self.s)[..., None] - borders).min(-1)
         gaps = np.exp(-((nearest / (0.008 * self.iod + 0.4)) ** 2))
         edge = t_upper + length - 0.006 * self.iod * gaps
-        cover = np.clip((edge - self.t) / 1.2 + 0.5, 0, 1) * smoothstep((1.04 - u) / 0.12)
-        light = (1 - 0.5 * np.clip(u, 0, 1.2) ** 2) * (1 - 0.13 * gaps)
+        cover = np.clip((edge - self.t) / 1.2 + 0.5, 0, 1) * smoothstep((1.04 - u) / 0.3)
+        light = (1 - 0.6 * np.clip(u, 0, 1.2) ** 2) * (1 - 0.13 * gaps)
         light *= 1 - 0.12 * smoothstep((self.t - t_upper) / np.maximum(length, 1))
         teeth = np.dstack([self.enamel * light[..., None], cover]).astype(np.float32)
         return cv2.GaussianBlur(teeth, (0, 0), max(0.45, 0.006 * self.iod, 0.4 * self.edge))
