@@ -30,10 +30,14 @@ class Guidance:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Euler steps of the flow from noise (sigma 1) to motion (sigma 0), and how much noise they start from."""
+    """Euler steps of the flow from noise (sigma 1) to motion (sigma 0).
 
-    steps: int = 6
-    temperature: float = 1.0
+    temperature: spread of the noise that the mouth starts from; below 1 lips say what they hear more surely, while head
+    and brows keep their liveliness.
+    """
+
+    steps: int = 5
+    temperature: float = 0.85
 
 
 @torch.inference_mode()
@@ -75,7 +79,8 @@ def windows(
             has_style=present & (style is not None),
             has_memory=present & (start > 0),
         )
-        motion = denoise(model, noise * schedule.temperature, conditions, lips, guidance, schedule)
+        noise[..., REGIONS["mouth"]] *= schedule.temperature
+        motion = denoise(model, noise, conditions, lips, guidance, schedule)
         memory = motion[:, -MEMORY:]
         yield motion[0, : total - start].float().cpu().numpy()
 
