@@ -12,6 +12,8 @@ LEAD = 1  # half frames (20 ms) by which lips are ahead of the sound they make
 CERTAIN = (
     0.45  # mean odds a closure must have: lips that shut in a vowel are worse than a p that is left to the network
 )
+STILL_FRAMES = 7  # of hardly any sound are a pause
+TRACKER_LAG = 256  # samples: the films that taught the animator were tracked about 0.4 frame late; it hears that earlier
 BURST = 0.7  # share of p and b that passes before the lips part
 PARTLY = 0.6  # how shut lips are in a frame that is half closure
 
@@ -46,9 +48,10 @@ def speech_features(name: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def hear(samples: np.ndarray, name: str) -> Heard:
-    """Hear a whole recording, 16 kHz mono (S,); name as in `speech_features`."""
+    """Hear a whole recording, 16 kHz mono (S,), T = ceil(S / 640); name as in `speech_features`."""
     from mien.codec.phones import INDEX
 
+    samples = np.append(samples[TRACKER_LAG:], np.zeros(min(TRACKER_LAG, len(samples)), np.float32))
     front = _front().features(samples)
     features = _front_features(front, samples) if name == "front" else _log_mel(samples)
     odds = front.posteriors_50hz
@@ -82,16 +85,21 @@ def _log_mel(samples: np.ndarray) -> np.ndarray:
 
 
 def _silence(odds_50hz: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Where the recogniser hears no phone and little sound is left, per frame; both must agree on a noisy recording."""
+    """Where nobody speaks, per frame: the recogniser hears no phone and little sound is left, or hardly any is left.
+
+    Hardly any must last: the closure of a stop is as quiet, and shorter.
+    """
     frames = len(odds_50hz) // 2
     padded = np.pad(samples.astype(np.float32), (0, max(0, frames * 640 - len(samples))))[: frames * 640]
     level = 10 * np.log10((padded.reshape(frames, 640) ** 2).mean(1) + 1e-10)
     loud = np.percentile(level, 95)
     floor = np.percentile(level, 5)
     quiet = np.clip(((loud - 18) - level) / 6, 0, 1) if loud - floor > 12 else np.zeros(frames)
-    quiet = np.maximum(quiet, level < -65)
     odds = odds_50hz[: 2 * frames].reshape(frames, 2).mean(1)
-    return np.maximum(np.minimum(np.clip((odds - 0.3) / 0.4, 0, 1), quiet), level < -65).astype(np.float32)
+    still = np.zeros(frames)
+    for a, b in runs_of(level < max(loud - 24, -65)):
+        still[a:b] = b - a >= STILL_FRAMES
+    return np.maximum(np.minimum(np.clip((odds - 0.3) / 0.4, 0, 1), quiet), still).astype(np.float32)
 
 
 def _closures(odds_50hz: np.ndarray) -> np.ndarray:
