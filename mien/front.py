@@ -137,7 +137,8 @@ class Animator:
             raise ValueError(f"head {head:g} is out of range: give 0 (still) to 2, 1 is natural.")
         feeling = Emotion.read(emotion, intensity)
         sound = load_sound(audio)
-        samples = sound.mono(16000)
+        samples: list[np.ndarray] = [sound.mono(16000)]  # taken out when heard: a long recording is held once
+        frames = -(-len(samples[0]) // 640)
         manner = self._manner(style)
         settings = {
             "emotion": str(feeling),
@@ -150,12 +151,12 @@ class Animator:
 
         def make(timings: dict[str, float]) -> Iterator[np.ndarray]:
             performer, started = self.performer, time.perf_counter()
-            heard = performer.hear(samples)
+            heard = performer.hear(samples.pop())
             timings["hear_s"] = time.perf_counter() - started
             weights = feeling.frames(len(heard))
             yield from performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, head=head)
 
-        return Video(self, make, -(-len(samples) // 640), sound, settings)
+        return Video(self, make, frames, sound, settings)
 
     def follow(self, driving: Any, *, audio: Any = None, head: float = 1.0) -> "Video":
         """A take led by a film (its sound comes along unless audio is given), a saved take or a `Motion`."""

@@ -1,6 +1,6 @@
 """What the animator hears: one interface to speech features at 25 Hz, and to where a voice rests or shuts the lips."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,11 +51,14 @@ def hear(samples: np.ndarray, name: str) -> Heard:
     """Hear a whole recording, 16 kHz mono (S,), T = ceil(S / 640); name as in `speech_features`."""
     from mien.codec.phones import INDEX
 
-    samples = np.append(samples[TRACKER_LAG:], np.zeros(min(TRACKER_LAG, len(samples)), np.float32))
+    frames = -(-len(samples) // 640)
+    samples = samples[TRACKER_LAG:] if len(samples) > TRACKER_LAG else samples
     front = _front().features(samples)
     features = _front_features(front, samples) if name == "front" else _log_mel(samples)
     odds = front.posteriors_50hz
-    return Heard(features, _silence(odds[:, INDEX["sil"]], samples), _closures(odds))
+    parts = (features, _silence(odds[:, INDEX["sil"]], samples), _closures(odds))
+    # Heard earlier, a recording may end a frame sooner: its last frame is held.
+    return Heard(*(np.concatenate([part, np.repeat(part[-1:], frames - len(part), 0)]) for part in parts))
 
 
 @cache
@@ -75,13 +78,19 @@ def _log_mel(samples: np.ndarray) -> np.ndarray:
 
     from mien.codec.mel import LogMel
 
-    padded = np.pad(samples.astype(np.float32), (0, -len(samples) % 640))
     mel, state, parts = LogMel(), None, []
     with torch.inference_mode():
-        for begin in range(0, len(padded), CHUNK):  # in pieces, so that memory stays flat
-            frames, state = mel(torch.from_numpy(padded[begin : begin + CHUNK])[None], state)
+        for piece in _pieces(samples):
+            frames, state = mel(torch.from_numpy(piece)[None], state)
             parts.append(frames[0].numpy())
-    return np.concatenate(parts).reshape(len(padded) // 640, -1)
+    return np.concatenate(parts).reshape(-1, 4 * parts[0].shape[1])
+
+
+def _pieces(samples: np.ndarray) -> Iterator[np.ndarray]:
+    """A recording in pieces of whole frames, the last one filled with silence: memory stays flat in its length."""
+    for begin in range(0, len(samples), CHUNK):
+        piece = samples[begin : begin + CHUNK].astype(np.float32)
+        yield np.pad(piece, (0, -len(piece) % 640))
 
 
 def _silence(odds_50hz: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -90,8 +99,8 @@ def _silence(odds_50hz: np.ndarray, samples: np.ndarray) -> np.ndarray:
     Hardly any must last: the closure of a stop is as quiet, and shorter.
     """
     frames = len(odds_50hz) // 2
-    padded = np.pad(samples.astype(np.float32), (0, max(0, frames * 640 - len(samples))))[: frames * 640]
-    level = 10 * np.log10((padded.reshape(frames, 640) ** 2).mean(1) + 1e-10)
+    power = np.concatenate([(piece.reshape(-1, 640) ** 2).mean(1) for piece in _pieces(samples)])
+    level = 10 * np.log10(power + 1e-10)
     loud = np.percentile(level, 95)
     floor = np.percentile(level, 5)
     quiet = np.clip(((loud - 18) - level) / 6, 0, 1) if loud - floor > 12 else np.zeros(frames)
