@@ -53,6 +53,7 @@ def animate(
     emotion: Annotated[
         str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4' or '0:calm 2.5:furious'.")
     ] = None,
+    text: Annotated[str | None, typer.Option(help="What the voice says; kept in the film's comment tag.")] = None,
     intensity: Annotated[float, typer.Option(help="Strength of the emotion, 0 to 1.5.")] = 1.0,
     driving: Annotated[Path | None, typer.Option(help="Film or .npz take to follow instead of a voice.")] = None,
     style: Annotated[Path | None, typer.Option(help="Clip of at least 3 s whose manner is taken over.")] = None,
@@ -92,7 +93,7 @@ def animate(
     if report is not None and report.suffix.lower() != ".json":
         raise ValueError(f"A report cannot be written as '{report.suffix}': use .json; its contact sheet is .png.")
     video = front.animate(
-        image, audio, emotion, intensity=intensity, driving=driving, style=style, gaze=gaze, head=head, seed=seed,
+        image, audio, emotion, text=text, intensity=intensity, driving=driving, style=style, gaze=gaze, head=head, seed=seed,
         size=size, face=face, landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model, device=device,
     )  # fmt: skip
     with progress_bar(quiet=json) as progress:

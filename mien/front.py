@@ -29,6 +29,7 @@ def animate(
     audio: Any = None,
     emotion: Any = None,
     *,
+    text: str | None = None,
     intensity: float = 1.0,
     driving: Any = None,
     style: Any = None,
@@ -48,11 +49,15 @@ def animate(
     image: path, bytes, PIL, numpy (H, W, 3) or torch picture with a face. audio: path to sound or film, bytes,
     (samples, rate) or `Sound`. emotion, intensity: see `Emotion.read`; None is neutral. driving: film, .npz take or
     `Motion`; exactly one of audio and driving leads, but a driving film's sound is kept if audio is None, and an audio
-    beside a driving take is its sound. style: a clip of at least 3 s whose manner is taken over. gaze: "human" wanders,
+    beside a driving take is its sound.
+    text: what the audio says; it goes into the film's comment tag (a text alone cannot be spoken yet).
+    style: a clip of at least 3 s whose manner is taken over. gaze: "human" wanders,
     "camera" holds. head: gain on head motion, 0 … 2. seed: same seed, same frames. size: longer side of the result,
     pixels; None keeps the picture's. face, landmarks, tracker, model, device: see `Animator`.
     Returns a `Video`; nothing is drawn until it is saved or iterated. Raises ValueError or FileNotFoundError, one sentence.
     """
+    if text is not None and (audio is None or driving is not None):
+        raise ValueError("A text cannot lead a portrait yet: give audio=, a recording of it, and the text is its transcript.")
     if audio is None and driving is None:
         raise ValueError("Nothing leads the portrait: give audio=, a voice, or driving=, a film or take to follow.")
     animator = Animator(
@@ -61,7 +66,9 @@ def animate(
     )  # fmt: skip
     if driving is not None:
         return animator.follow(driving, audio=audio, head=head)
-    return animator.speak_along(audio, emotion, intensity=intensity, style=style, gaze=gaze, head=head, seed=seed)
+    return animator.speak_along(
+        audio, emotion, text=text, intensity=intensity, style=style, gaze=gaze, head=head, seed=seed
+    )
 
 
 class Animator:
@@ -124,6 +131,7 @@ class Animator:
         audio: Any,
         emotion: Any = None,
         *,
+        text: str | None = None,
         intensity: float = 1.0,
         style: Any = None,
         gaze: str = "human",
@@ -147,6 +155,7 @@ class Animator:
             "seed": seed,
             "model": self.model_name,
             "style": style is not None,
+            "text": text,
         }
 
         def make(timings: dict[str, float]) -> Iterator[np.ndarray]:
@@ -255,7 +264,10 @@ class Video:
                 if progress:
                     progress(done, self.frames)
 
-        write_film(path, counted(), self.sound, fps=FRAME_RATE, crf=crf)
+        text = self.settings.get("text")
+        write_film(
+            path, counted(), self.sound, fps=FRAME_RATE, crf=crf, metadata={"comment": text} if text else None
+        )
         self.timings["total_s"] = time.perf_counter() - started
         return Path(path)
 
