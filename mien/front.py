@@ -57,7 +57,7 @@ def animate(
     Returns a `Video`; nothing is drawn until it is saved or iterated. Raises ValueError or FileNotFoundError, one sentence.
     """
     if text is not None and (audio is None or driving is not None):
-        raise ValueError("A text cannot lead a portrait yet: give audio=, a recording of it, and the text is its transcript.")
+        raise ValueError("A text cannot lead a portrait yet: give audio=, a recording of it; text= is then its transcript.")
     if audio is None and driving is None:
         raise ValueError("Nothing leads the portrait: give audio=, a voice, or driving=, a film or take to follow.")
     animator = Animator(
