@@ -69,25 +69,40 @@ class FrontState:
     frames_to_drop: int
 
 
-class Front(nn.Module):
+class Trunk(nn.Module):
+    """Log-mel at 100 Hz to normalised features at 50 Hz: a stem that halves the rate and a stack of causal blocks."""
+
+    def __init__(
+        self, n_mels: int, width: int, kernel_size: int, dilations: tuple[int, ...], expansion: int, dropout: float = 0.0
+    ):
+        super().__init__()
+        self.stem = CausalConv1d(n_mels, width, 5, stride=2)
+        self.blocks = nn.ModuleList(
+            CausalBlock(width, kernel_size=kernel_size, dilation=d, expansion=expansion, dropout=dropout) for d in dilations
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def listen(self, mel: Tensor, memory: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The next frames (B, 2 N, n_mels) of streams to (B, N, D) and the next memory; None starts streams."""
+        past: tuple[Tensor | None, ...] = memory if memory is not None else (None,) * (1 + len(self.blocks))
+        x, state = self.stem(mel.transpose(1, 2), past[0])
+        x, states = x.transpose(1, 2), [state]
+        for block, state in zip(self.blocks, past[1:], strict=True):
+            x, state = block(x, state)
+            states.append(state)
+        return self.norm(x), tuple(states)
+
+
+class Front(Trunk):
     """The phone recogniser. `features` reads a whole recording, `step` a stream; `forward` is the bare network."""
 
     def __init__(self, config: FrontConfig | None = None):
-        super().__init__()
-        self.config = config = config or FrontConfig()
-        self.mel = LogMel(config.sample_rate, config.n_mels)
-        self.stem = CausalConv1d(config.n_mels, config.width, 5, stride=2)
-        self.blocks = nn.ModuleList(
-            CausalBlock(
-                config.width,
-                kernel_size=config.kernel_size,
-                dilation=d,
-                expansion=config.expansion,
-                dropout=config.dropout,
-            )
-            for d in config.dilations
+        config = config or FrontConfig()
+        super().__init__(
+            config.n_mels, config.width, config.kernel_size, config.dilations, config.expansion, config.dropout
         )
-        self.norm = nn.LayerNorm(config.width)
+        self.config = config
+        self.mel = LogMel(config.sample_rate, config.n_mels)
         self.hidden = nn.Linear(config.width, config.hidden)
         self.phones = nn.Linear(config.hidden, len(PHONES))
 
@@ -100,16 +115,10 @@ class Front(nn.Module):
         Returns hidden (B, S / 320, 64), phone logits (B, S / 320, 40) and the next memory. Output t speaks of the 20 ms
         that lie `2 * look_ahead` outputs earlier.
         """
-        past: tuple[Tensor | None, ...] = memory if memory is not None else (None,) * (2 + len(self.blocks))
-        x, mel_state = self.mel(samples, past[0])  # (B, S / 160, n_mels)
-        x, stem_state = self.stem(x.transpose(1, 2), past[1])
-        x = x.transpose(1, 2)  # (B, S / 320, D)
-        states = [mel_state, stem_state]
-        for block, state in zip(self.blocks, past[2:], strict=True):
-            x, state = block(x, state)
-            states.append(state)
-        hidden = self.hidden(self.norm(x))
-        return hidden, self.phones(hidden), tuple(states)
+        mel, mel_state = self.mel(samples, memory[0] if memory is not None else None)  # (B, S / 160, n_mels)
+        x, states = self.listen(mel, memory[1:] if memory is not None else None)
+        hidden = self.hidden(x)
+        return hidden, self.phones(hidden), (mel_state, *states)
 
     @torch.inference_mode()
     def step(

@@ -46,7 +46,8 @@ class LogMel(nn.Module):
         frames = samples.unfold(1, self.window_length, self.hop_length) * self.window  # (B, T, window)
         spectrum = torch.fft.rfft(frames, self.n_fft)  # (B, T, n_fft / 2 + 1)
         power = spectrum.real.square() + spectrum.imag.square()
-        log_mel = (power @ self.filters + 1e-8).log()
+        with torch.autocast(samples.device.type, enabled=False):  # half a decibel is what bfloat16 would leave
+            log_mel = (power @ self.filters + 1e-8).log()
         return (log_mel + 12.0) / 3.0, samples[:, samples.shape[1] - self.memory :]
 
 

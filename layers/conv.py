@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.layers.attention import modulate
+
 
 class CausalConv1d(nn.Conv1d):
     """1-D convolution that looks back only.
@@ -57,7 +59,8 @@ class CausalBlock(nn.Module):
     """Residual block: depth-wise causal convolution over time, then a small MLP over channels in every frame.
 
     The ConvNeXt block (Liu et al. 2022, https://arxiv.org/abs/2201.03545) turned causal, without its layer
-    scale: stacks as small and runs as short as ours only lose by a quiet start.
+    scale: stacks as small and runs as short as ours only lose by a quiet start. With a `condition` width the norm's
+    shift and scale come from a condition, too (adaLN), and begin at none.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class CausalBlock(nn.Module):
         dilation: int = 1,
         expansion: int = 4,
         dropout: float = 0.0,
+        condition: int = 0,
     ):
         super().__init__()
         self.conv = CausalConv1d(width, width, kernel_size, dilation=dilation, groups=width)
@@ -75,6 +79,10 @@ class CausalBlock(nn.Module):
         self.up = nn.Linear(width, expansion * width)
         self.down = nn.Linear(expansion * width, width)
         self.dropout = nn.Dropout(dropout)
+        if condition:
+            self.modulation = nn.Linear(condition, 2 * width)
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
 
     def init_state(
         self, batch_size: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
@@ -82,8 +90,16 @@ class CausalBlock(nn.Module):
         """The past of a stream that has just begun (B, D, memory)."""
         return self.conv.init_state(batch_size, device, dtype)
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The next chunk (B, T, D) and the last state to the chunk's output (B, T, D) and the next state."""
+    def forward(
+        self, x: Tensor, state: Tensor | None = None, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The next chunk (B, T, D) and the last state to the chunk's output (B, T, D) and the next state.
+
+        condition: (B, T or 1, C), for a block that was made with one.
+        """
         mixed, memory = self.conv(x.transpose(1, 2), state)
         mixed = self.norm(mixed.transpose(1, 2))
+        if condition is not None:
+            shift, scale = self.modulation(condition).chunk(2, -1)
+            mixed = modulate(mixed, shift, scale)
         return x + self.dropout(self.down(F.gelu(self.up(mixed)))), memory

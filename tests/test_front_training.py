@@ -21,10 +21,11 @@ ROOM[0, :2_000] = np.exp(-np.arange(2_000) / 300)
 def beeps(seconds: float = 4.0, pitch: float = 500.0) -> Clip:
     """S where there is a tone of 200 ms, silence for 200 ms between."""
     t = np.arange(int(seconds * 16_000)) / 16_000
-    on = (t % 0.4) >= 0.2
+    on = np.arange(len(t)) % 6_400 >= 3_200
     labels = np.where(on[::LABEL_LENGTH], INDEX["S"], 0).astype(np.uint8)
     tone = np.where(on, np.sin(2 * np.pi * pitch * t), 0.0)
-    return Clip((tone * 16_000).astype(np.int16), labels, "beeper", "teacher en-us", "train", None)
+    hertz = np.where(on[::LABEL_LENGTH], pitch, 0.0).astype(np.float16)
+    return Clip((tone * 16_000).astype(np.int16), labels, hertz, "beeper", "teacher en-us", "train", None)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -33,7 +34,8 @@ def test_labels_stay_with_the_sound_through_speed_room_and_microphone(seed: int)
     augmenter = Augmenter(
         Augmentation(room=1.0, reverb_s=(0.05, 0.1), clean=0.0, noise=0.0, babble=0.0), [beeps()], ROOM
     )
-    sound, labels = augmenter.crop(beeps(), 32_000, rng)
+    crop = augmenter.crop(beeps(), 32_000, rng)
+    sound, labels = crop.sound, crop.labels
     wet = augmenter.disturb(sound, rng)
     assert wet.shape == sound.shape and np.abs(wet).max() <= 1 and labels.shape == (100,)
     for heard, least in ((sound, 0.9), (wet, 0.5)):  # a room fills the pauses

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,6 +150,54 @@ def front(
     parts = read_config(config, model=FrontConfig, training=FrontTraining, augmentation=Augmentation, loop=LoopConfig)
     task = FrontTask(parts["model"], parts["training"], parts["augmentation"], shards)
     typer.echo(json.dumps(train(task, parts["loop"], out)))
+
+
+class Stage(StrEnum):
+    """A stage of the codec's training, or all of them in their order."""
+
+    ALL = "all"
+    VOCODER = "vocoder"
+    CODEC = "codec"
+    DECODER = "decoder"
+
+
+@app.command()
+@one_sentence
+def codec(
+    config: Annotated[str, typer.Option(help="base, nano, or a .yaml file.")] = "base",
+    shards: Annotated[Path, typer.Option(help="Folder that prepare-speech wrote.")] = Path("speech-shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the runs, one a stage; goes on from them.")] = Path("runs/codec"),
+    stage: Annotated[Stage, typer.Option(help="Which stage to train.")] = Stage.ALL,
+    front: Annotated[str, typer.Option(help="Speech front whose trunk the semantic encoder begins as.")] = "front",
+    init: Annotated[str | None, typer.Option(help="Codec (name or path) whose decoder is trained on.")] = None,
+) -> None:
+    """Train the speech codec: the vocoder, then the tokens, then the whole decoder on frozen tokens."""
+    from mien import checkpoints
+    from mien.codec.model import CodecConfig
+    from mien.training import codec as tasks
+    from mien.training.loop import LoopConfig, train
+    from mien.training.speech import Augmentation
+
+    parts = read_config(
+        config if config.endswith(".yaml") else f"codec-{config}", model=CodecConfig, augmentation=Augmentation,
+        vocoder=tasks.VocoderTraining, vocoder_loop=LoopConfig, codec=tasks.CodecTraining, codec_loop=LoopConfig,
+        decoder=tasks.DecoderTraining, decoder_loop=LoopConfig,
+    )  # fmt: skip
+    model, augmentation = parts["model"], parts["augmentation"]
+    best = {name: out / name / "best.safetensors" for name in ("vocoder", "codec")}
+    for name in (Stage.VOCODER, Stage.CODEC, Stage.DECODER) if stage is Stage.ALL else (stage,):
+        if name is Stage.VOCODER:
+            task = tasks.VocoderTask(model.vocoder, parts["vocoder"], augmentation, shards)
+        elif name is Stage.CODEC:
+            task = tasks.CodecTask(model, parts["codec"], augmentation, shards, best["vocoder"])
+            task.warm_start(front)
+        else:
+            start = checkpoints.load(init or best["codec"])
+            network = tasks.codec_of(start, None if init else checkpoints.load(best["vocoder"]))
+            task = tasks.DecoderTask(network, parts["decoder"], augmentation, shards)
+        learning = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
+        typer.echo(f"{name}: {learning / 1e6:.2f} M parameters learn from {len(task.clips)} recordings")
+        typer.echo(json.dumps(train(task, parts[f"{name}_loop"], out / name)))
 
 
 @app.command()

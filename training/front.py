@@ -94,7 +94,8 @@ class FrontTask:
         n = int(self.training.crop_s * OUTPUT_RATE) * OUTPUT_LENGTH
         rows = []
         for index in rng.choice(len(self.clips), size, p=share / share.sum()):
-            clean, labels = self.augmenter.crop(self.clips[index], n, rng)
+            crop = self.augmenter.crop(self.clips[index], n, rng)
+            clean, labels = crop.sound, crop.labels
             if rng.random() < self.augmenter.config.silence:
                 rows.append((self.augmenter.silence(n, rng), np.zeros_like(clean), np.full_like(labels, SILENCE)))
             else:

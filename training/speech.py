@@ -1,6 +1,7 @@
 """Speech to learn from: folders of recordings and teacher speech as shards, and what a crop of it may go through.
 
-Teacher speech comes with the times of its phones, real speech with its words. A crop meets other throats (resampling),
+Teacher speech comes with the times of its phones; real speech comes with its words, which the shipped speech front lays
+over the sound. A crop meets other throats (resampling),
 rooms, microphones, noise, babble and levels, so that a network works on what people really record.
 """
 
@@ -13,12 +14,15 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.signal import resample_poly
 
-from mien.codec.phones import INDEX, SILENCE, Segment, from_cmudict, from_kokoro
+from mien.codec.front import Front, load_front
+from mien.codec.phones import INDEX, SILENCE, Segment, align, from_cmudict, from_kokoro
 from mien.media.sound import load_sound
 
 SAMPLE_RATE = 16_000
@@ -28,7 +32,6 @@ OUTPUT_RATE = 50  # Hz, labels as learned
 OUTPUT_LENGTH = SAMPLE_RATE // OUTPUT_RATE
 UNKNOWN = 255
 CLIPS_PER_SHARD = 256
-MAX_READER_S = 1200.0
 NOT_SPEECH = {"rir", "conditions"}  # rooms; and clips of other corpora with noise and rooms, which training adds itself
 TEACHER_LICENCE = "Apache-2.0"
 TEACHER_FRAME_S = 0.025
@@ -41,12 +44,14 @@ TEACHER_LAG_S = 0.055
 class Clip:
     """One recording.
 
-    samples: (S,) int16 at 16 kHz. labels: a phone index every 10 ms, UNKNOWN where nothing is known. words: for every
-    word its pronunciations, where the phones' times have to be found; else None.
+    samples: (S,) int16 at 16 kHz. labels: a phone index every 10 ms, UNKNOWN where nothing is known. pitch: F0 in Hz every
+    10 ms, 0 where there is no voice. words: for every word its pronunciations, where the phones' times were found by
+    alignment; else None.
     """
 
     samples: np.ndarray
     labels: np.ndarray
+    pitch: np.ndarray
     speaker: str
     corpus: str
     split: str
@@ -72,9 +77,7 @@ def prepare(folders: Sequence[Path], out: Path, workers: int = 2) -> Iterator[st
     for folder in folders:
         rows = [row | {"path": str(folder / row["file"])} for row in _rows(folder) if _free(row)]
         rooms += [row["path"] for row in rows if row.get("corpus") == "rir"]
-        rows = _capped(
-            [row | {"words": pronounce(row, lexicon)} for row in rows if row.get("corpus") not in NOT_SPEECH]
-        )
+        rows = [row | {"words": pronounce(row, lexicon)} for row in rows if row.get("corpus") not in NOT_SPEECH]
         for n, begin in enumerate(range(0, len(rows), CLIPS_PER_SHARD)):
             shard = out / f"{folder.resolve().name}-{n:03d}.npz"
             if not shard.exists():
@@ -84,19 +87,6 @@ def prepare(folders: Sequence[Path], out: Path, workers: int = 2) -> Iterator[st
     with ProcessPoolExecutor(workers) as pool:
         for n, name in enumerate(pool.map(_write_shard, *zip(*jobs, strict=True)) if jobs else (), 1):
             yield f"shard {n} of {len(jobs)}: {name}"
-
-
-def _capped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most MAX_READER_S of one person's recordings: aligning more teaches little."""
-    heard: dict[str, float] = {}
-    kept = []
-    for row in rows:
-        if "phones" not in row:
-            heard[row["speaker_id"]] = heard.get(row["speaker_id"], 0.0) + float(row["duration_s"])
-            if heard[row["speaker_id"]] > MAX_READER_S:
-                continue
-        kept.append(row)
-    return kept
 
 
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:
@@ -146,17 +136,18 @@ def pronounce(row: dict[str, Any], lexicon: dict[str, list[list[str]]]) -> list[
 
 
 def _write_shard(path: Path, rows: list[dict[str, Any]]) -> str:
-    samples, labels, about = [], [], []
+    front, samples, labels, pitch, about = load_front(), [], [], [], []
     for row in rows:
         sound = load_sound(row["path"]).mono(SAMPLE_RATE)
         n_labels = -(-len(sound) // LABEL_LENGTH)
         if "phones" in row:
             label = _frame_labels(_teacher_segments(row), sound, n_labels)
         else:
-            label = np.full(n_labels, UNKNOWN, np.uint8)
+            label = _aligned_labels(front, row["words"], sound, n_labels)
         peak = max(1.0, float(np.abs(sound).max()))
         samples.append((sound / peak * 32767).astype(np.int16))
         labels.append(label)
+        pitch.append(find_pitch(sound)[:n_labels])
         about.append(
             dict(
                 speaker=row.get("voice") or row["speaker_id"],
@@ -170,11 +161,24 @@ def _write_shard(path: Path, rows: list[dict[str, Any]]) -> str:
         beside,
         samples=np.concatenate(samples),
         labels=np.concatenate(labels),
+        pitch=np.concatenate(pitch),
         about=json.dumps(about),
         sizes=np.array([len(s) for s in samples]),
     )
     beside.replace(path)
     return path.name
+
+
+def find_pitch(sound: np.ndarray) -> np.ndarray:
+    """F0 of (S,) samples in Hz every 10 ms, at least ceil(S / 160) of them, 0 where there is no voice (WORLD's DIO and
+    StoneMask, Morise 2016). Raises ImportError when pyworld is missing."""
+    try:
+        import pyworld
+    except ImportError as error:
+        raise ImportError("the pitch of speech is found by pyworld: pip install 'mien[train]'.") from error
+    wave = sound.astype(np.float64)
+    rough, times = pyworld.dio(wave, SAMPLE_RATE, f0_floor=55.0, f0_ceil=600.0, frame_period=1000 / LABEL_RATE)
+    return pyworld.stonemask(wave, rough, times, SAMPLE_RATE).astype(np.float16)
 
 
 def _write_rooms(path: Path, files: list[str]) -> None:
@@ -187,6 +191,14 @@ def _write_rooms(path: Path, files: list[str]) -> None:
     beside = path.with_name(f".{path.name}")
     np.save(beside, rooms)
     beside.replace(path)
+
+
+def _aligned_labels(front: Front, words: Any, sound: np.ndarray, n_labels: int) -> np.ndarray:
+    """What a transcribed recording says at 100 Hz; all UNKNOWN where the words are unknown or do not fit."""
+    path = None if words is None else align(front.features(sound).posteriors_50hz, words)
+    if path is None:
+        return np.full(n_labels, UNKNOWN, np.uint8)
+    return np.repeat(path.astype(np.uint8), LABEL_RATE // OUTPUT_RATE)[:n_labels]
 
 
 def _teacher_segments(row: dict[str, Any]) -> list[Segment]:
@@ -224,13 +236,14 @@ def load_clips(folder: Path) -> list[Clip]:
     clips = []
     for shard in shards:
         with np.load(shard) as data:
-            samples, labels, sizes = data["samples"], data["labels"], data["sizes"]
+            samples, labels, pitch, sizes = data["samples"], data["labels"], data["pitch"], data["sizes"]
             about = json.loads(str(data["about"]))
         ends = np.cumsum(sizes)
         label_ends = np.cumsum(-(-sizes // LABEL_LENGTH))
         for n, row in enumerate(about):
             begin, label_begin = ends[n] - sizes[n], label_ends[n] - -(-sizes[n] // LABEL_LENGTH)
-            clips.append(Clip(samples[begin : ends[n]], labels[label_begin : label_ends[n]], **row))
+            inside = slice(label_begin, label_ends[n])
+            clips.append(Clip(samples[begin : ends[n]], labels[inside], pitch[inside], **row))
     return clips
 
 
@@ -244,7 +257,8 @@ def load_rooms(folder: Path) -> np.ndarray:
 class Augmentation:
     """How far training speech is bent: chances in [0, 1], decibels, factors."""
 
-    speed: tuple[float, float] = (0.85, 1.25)  # resampling: pitch, formants and tempo together
+    other_speed: float = 1.0  # crops that are resampled: pitch, formants and tempo together
+    speed: tuple[float, float] = (0.85, 1.25)
     clean: float = 0.35  # crops that keep their own room and microphone
     room: float = 0.5
     reverb_s: tuple[float, float] = (0.1, 0.7)  # time to fall by 60 dB
@@ -258,27 +272,43 @@ class Augmentation:
     silence: float = 0.04  # items that hold noise alone
 
 
+@dataclass(frozen=True)
+class Crop:
+    """A piece of speech: sound (S,) at unit level, labels (S / 320,) at 50 Hz, pitch (S / 160,) in Hz, 0 unvoiced, at the
+    start of every 10 ms."""
+
+    sound: np.ndarray
+    labels: np.ndarray
+    pitch: np.ndarray
+
+
 class Augmenter:
     """Crops of speech as microphones, rooms, films and other throats would give them."""
 
     def __init__(self, config: Augmentation, speech: Sequence[Clip], rooms: np.ndarray):
         self.config, self.speech, self.rooms = config, speech, rooms
 
-    def crop(self, clip: Clip, n_samples: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random piece of a clip at another speed: samples (n,) at unit level and labels (n / 320,) at 50 Hz."""
-        speed = math.exp(rng.uniform(*np.log(self.config.speed)))
+    def crop(self, clip: Clip, n_samples: int, rng: np.random.Generator) -> "Crop":
+        """A random piece of a clip, sometimes at another speed; n_samples a multiple of 320."""
+        speed = 1.0
+        if rng.random() < self.config.other_speed:
+            speed = math.exp(rng.uniform(*np.log(self.config.speed)))
+        ratio = Fraction(speed).limit_denominator(16)
+        speed = float(ratio)
         wanted = int(n_samples * speed) + 2
         # A piece may begin before the clip and end after it: speech begins and ends in silence, too.
         spare = len(clip.samples) - wanted
         begin = int(rng.integers(min(0, spare) - 4_000, max(0, spare) + 4_000))
-        at = begin + np.arange(n_samples) * speed
-        piece = _piece(clip.samples, begin, wanted)
-        sound = np.interp(np.arange(n_samples) * speed, np.arange(wanted), piece).astype(np.float32)
+        sound = _piece(clip.samples, begin, wanted)
+        if speed != 1.0:
+            sound = resample_poly(sound, ratio.denominator, ratio.numerator).astype(np.float32)
+        sound = sound[:n_samples]
+        at = (begin + speed * np.arange(n_samples)) / LABEL_LENGTH
         centres = at[OUTPUT_LENGTH // 2 :: OUTPUT_LENGTH]
-        index = np.floor(centres / LABEL_LENGTH).astype(int)
+        index = np.floor(centres).astype(int)
         inside = (index >= 0) & (index < len(clip.labels))
         labels = np.where(inside, clip.labels[index.clip(0, len(clip.labels) - 1)], SILENCE)
-        return sound / (_rms(sound) + 1e-4), labels
+        return Crop(sound / (_rms(sound) + 1e-4), labels, speed * _pitch_at(clip.pitch, at[::LABEL_LENGTH]))
 
     def disturb(self, sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Room, microphone, noise, other voices and level, in this order. (S,) at unit level to (S,) in [-1, 1]."""
@@ -302,7 +332,7 @@ class Augmenter:
             wet += _coloured_noise(n, rng) * 10 ** (-rng.uniform(*c.snr_db) / 20)
         if rng.random() < c.babble:
             speakers = rng.integers(len(self.speech), size=int(rng.integers(2, 6)))
-            voices = np.sum([self.crop(self.speech[i], n, rng)[0] for i in speakers], axis=0)
+            voices = np.sum([self.crop(self.speech[i], n, rng).sound for i in speakers], axis=0)
             wet += voices / _rms(voices) * 10 ** (-rng.uniform(8.0, 30.0) / 20)
         return (wet * level / (_rms(wet) + 1e-4)).clip(-1, 1)
 
@@ -329,6 +359,15 @@ class Augmenter:
         tail *= 10 ** (-rng.uniform(-2, 15) / 20) / np.linalg.norm(tail)
         tail[0] = 1.0
         return tail
+
+
+def _pitch_at(pitch: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """F0 at fractions of frames, between two voiced frames on a line, else that of the nearest; 0 outside."""
+    padded = np.pad(pitch.astype(np.float32), 1)
+    place = (at + 1).clip(0, len(pitch))
+    low = np.floor(place).astype(int)
+    a, b, share = padded[low], padded[np.minimum(low + 1, len(pitch) + 1)], place - low
+    return np.where((a > 0) & (b > 0), a + (b - a) * share, np.where(share < 0.5, a, b)).astype(np.float32)
 
 
 def _piece(samples: np.ndarray, begin: int, n: int) -> np.ndarray:

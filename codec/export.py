@@ -1,0 +1,212 @@
+"""The codec's two steps as ONNX graphs with named states, for everything that runs no Python.
+
+    encoder_step.onnx   640 samples and the states -> digits, what they were before the quantisers, and the next states
+    decoder_step.onnx   digits and the states -> 640 samples and the next states
+    codec.json          every name, shape and first value, the levels, rates and latency
+
+In float32 with fixed shapes, one frame a call. Only the log-mel and the phase that the pitch adds up to are float64. The
+pitch before it is float32 and differs from torch's in its last bit, so over many seconds the harmonics' phases part,
+which nobody hears.
+"""
+
+import copy
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mien.codec.front import FRAME_LENGTH
+from mien.codec.model import Codec, DecoderState, EncoderState, Memory
+from mien.codec.vocoder import SAMPLE_RATE, VocoderState
+from mien.media.files import written_beside
+
+OPSET = 18
+DIGITS = ("semantic", "tiers", "voice")
+
+
+class EncoderStep(nn.Module):
+    """One frame through the encoder: digits and their pre-activations."""
+
+    def __init__(self, codec: Codec):
+        super().__init__()
+        self.encoder = codec.encoder
+
+    def forward(
+        self, samples: Tensor, mel: Tensor, semantic: Memory, acoustic: Memory, moments: Tensor
+    ) -> tuple[Tensor | Memory, ...]:
+        """samples (1, 640) and the parts of an `EncoderState` to digits, pre-activations and the next parts."""
+        e = self.encoder
+        _, *raw, after = e.listen(samples, EncoderState(mel, semantic, acoustic, moments, 0))
+        quantisers = (e.semantic_quantiser, e.tier_quantiser, e.voice_quantiser)
+        digits = [quantiser(x)[1] for quantiser, x in zip(quantisers, raw, strict=True)]
+        return *digits, *raw, after.mel, after.semantic, after.acoustic, after.moments
+
+
+class DecoderStep(nn.Module):
+    """One frame through connector and vocoder."""
+
+    def __init__(self, codec: Codec):
+        super().__init__()
+        self.codec = codec
+
+    def forward(
+        self, semantic: Tensor, tiers: Tensor, kept: Tensor, voice: Tensor, known: Tensor, connector: Memory,
+        vocoder: Memory, log_pitch: Tensor, phase: Tensor, position: Tensor, harmonic: Tensor, noise: Tensor,
+        overlap: Tensor,
+    ) -> tuple[Tensor | Memory, ...]:  # fmt: skip
+        """What `Codec.utter` takes, with the parts of a `DecoderState`, to samples (1, 640) and the next parts."""
+        state = DecoderState(connector, VocoderState(vocoder, log_pitch, phase, position, harmonic, noise, overlap))
+        samples, after = self.codec.utter(semantic, tiers.unflatten(-1, (self.codec.config.layout.tiers, -1)), kept, voice,
+                                          known, state)  # fmt: skip
+        v = after.vocoder
+        return samples, after.connector, v.memory, v.log_pitch, v.phase, v.position, v.harmonic, v.noise, v.overlap
+
+
+def export(codec: Codec, folder: Path) -> dict[str, Any]:
+    """Write both graphs and their description into a folder that exists; returns the description.
+
+    Raises ModuleNotFoundError without the packages of the extra `export`.
+    """
+    for package in ("onnx", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"ONNX files need {package}: pip install 'mien[export]'.")
+    codec = copy.deepcopy(codec).cpu().float().eval()
+    codec.encoder.mel.double()  # rounding is loud in bands that are silent
+    config, layout = codec.config, codec.config.layout
+    about = {
+        "codec": config.name,
+        "sample_rate": SAMPLE_RATE,
+        "frame_length": FRAME_LENGTH,
+        "look_ahead": config.look_ahead,  # so many first outputs of the encoder are of before the sound
+        "latency_ms": config.latency_ms,
+        "levels": {name: levels for name, levels in asdict(layout).items() if name in ("semantic", "tier", "voice")},
+        "tiers": layout.tiers,
+        "encoder_step": _write(*_encoder_step(codec), folder / "encoder_step.onnx"),
+        "decoder_step": _write(*_decoder_step(codec), folder / "decoder_step.onnx"),
+    }
+    with written_beside(folder / "codec.json", (".json",)) as part:
+        part.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    return about
+
+
+Named = dict[str, Any]  # inputs of a graph in their order: tensors, and memories as tuples of them
+
+
+def _encoder_step(codec: Codec) -> tuple[nn.Module, Named, Named, list[str]]:
+    """The step, its inputs, the states it begins with, and the names of its results."""
+    samples = torch.zeros(1, FRAME_LENGTH)
+    with torch.no_grad():
+        *_, after = codec.encoder.listen(samples, codec.start_encoding())
+    states = {name: getattr(after, name) for name in ("mel", "semantic", "acoustic", "moments")}
+    first = torch.utils._pytree.tree_map(torch.zeros_like, states)
+    return EncoderStep(codec).eval(), {"samples": samples}, first, [*DIGITS, *(f"{name}_raw" for name in DIGITS)]
+
+
+def _decoder_step(codec: Codec) -> tuple[nn.Module, Named, Named, list[str]]:
+    layout = codec.config.layout
+    shapes = {"semantic": len(layout.semantic), "tiers": layout.tiers * len(layout.tier), "kept": 1 + layout.tiers}
+    shapes |= {"voice": len(layout.voice), "known": 1}
+    inputs = {name: torch.zeros(1, 1, n, dtype=torch.int64 if name in DIGITS else torch.float32) for name, n in shapes.items()}
+    start = codec.start_decoding()
+    with torch.no_grad():
+        _, after = codec.utter(
+            inputs["semantic"], inputs["tiers"].unflatten(-1, (layout.tiers, -1)), inputs["kept"], inputs["voice"],
+            inputs["known"], start,
+        )  # fmt: skip
+    vocoder = start.vocoder
+    first: Named = {
+        "connector": tuple(torch.zeros_like(x) for x in after.connector or ()),
+        "vocoder": tuple(torch.zeros_like(x) for x in after.vocoder.memory or ()),
+        "log_pitch": vocoder.log_pitch,
+        "phase": vocoder.phase,
+        "position": torch.tensor(vocoder.position),
+        "harmonic": vocoder.harmonic,
+        "noise": vocoder.noise,
+        "overlap": vocoder.overlap,
+    }
+    return DecoderStep(codec).eval(), inputs, first, ["samples"]
+
+
+def _write(step: nn.Module, inputs: Named, states: Named, results: Sequence[str], path: Path) -> dict[str, Any]:
+    """Write one graph; return what `codec.json` says of it."""
+    flat = dict(_flat(states))
+    with written_beside(path, (".onnx",)) as part, _matrix_transforms(), _quiet():
+        program = torch.onnx.export(
+            step,
+            (*inputs.values(), *states.values()),
+            input_names=[*inputs, *(f"{name}_in" for name in flat)],
+            output_names=[*results, *(f"{name}_out" for name in flat)],
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=False,  # the exporter's optimiser takes the floor of the log-mel, 1e-8, for nothing and drops it
+            verbose=False,
+        )
+        assert program is not None
+        program.save(part, external_data=False)
+
+    def described(x: Tensor) -> dict[str, Any]:
+        return {"shape": list(x.shape), "type": str(x.dtype).removeprefix("torch.")}
+
+    return {
+        "file": path.name,
+        "inputs": {name: described(x) for name, x in inputs.items()},
+        "outputs": list(results),
+        "states": {  # fed as NAME_in, found as NAME_out; every element begins as `first`
+            name: described(x) | {"first": x.flatten()[0].item()} for name, x in flat.items()
+        },
+    }
+
+
+def _flat(states: Named) -> Iterator[tuple[str, Tensor]]:
+    for name, x in states.items():
+        if isinstance(x, Tensor):
+            yield name, x
+        else:
+            yield from ((f"{name}_{n}", part) for n, part in enumerate(x))
+
+
+@contextmanager
+def _matrix_transforms() -> Iterator[None]:
+    """Real Fourier transforms as products with constant matrices.
+
+    The exporter's own lose the scale of a padded one, and runtimes have no fast one for 320 points.
+    """
+
+    def rfft(x: Tensor, n: int | None = None) -> Tensor:
+        matrix = np.fft.rfft(np.eye(x.shape[-1]), n)
+        return torch.complex(x @ constant(matrix.real, x), x @ constant(matrix.imag, x))
+
+    def irfft(x: Tensor, n: int) -> Tensor:
+        unit = np.eye(x.shape[-1])
+        real, imag = constant(np.fft.irfft(unit, n), x.real), constant(np.fft.irfft(1j * unit, n), x.real)
+        return x.real @ real + x.imag @ imag
+
+    def constant(matrix: np.ndarray, like: Tensor) -> Tensor:
+        return torch.from_numpy(matrix).to(like.dtype)
+
+    with patch.object(torch.fft, "rfft", rfft), patch.object(torch.fft, "irfft", irfft):
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter talks much of what is none of a user's affair."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,470 @@
+"""Train the codec, `python -m mien.training codec`, in stages, each a run of its own:
+
+vocoder: acoustic frames measured on recordings (envelope, pitch, voicing) to sound.
+codec: recordings to tokens and back to acoustic frames, which is cheap, since no sound is made.
+decoder: encoder and quantisers stand still; tokens to sound, the whole decoder at once.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien import checkpoints
+from mien.codec.front import FRAME_LENGTH
+from mien.codec.model import HOPS, Codec, CodecConfig, Connector, Encoder
+from mien.codec.phones import PHONES
+from mien.codec.vocoder import HOP, PITCH_LEAD, SAMPLE_RATE, Acoustics, EnvelopeMeter, Vocoder, VocoderConfig
+from mien.training.adversary import Adversary
+from mien.training.spectra import SpectralLoss
+from mien.training.speech import UNKNOWN, Augmentation, Augmenter, Clip, load_clips, load_rooms
+
+EVALUATION_CLIPS = 16
+EVALUATION_S = 6.0
+
+
+@dataclass(frozen=True)
+class VocoderTraining:
+    """What is drawn and how it is weighed."""
+
+    crop_s: float = 1.28
+    voice_balance: float = 0.4  # 0: clips come by their duration; 1: every voice as often
+    level_db: tuple[float, float] = (-36.0, -14.0)
+    weights: dict[str, float] = field(default_factory=lambda: {"mel": 1.0, "magnitude": 0.5, "convergence": 0.5})
+
+
+@dataclass(frozen=True)
+class CodecTraining:
+    """What is drawn, what is hidden and how it is weighed.
+
+    tiers: how often none, one, two and three tiers are kept. perturb: chance that the semantic encoder hears another
+    throat. lose: chance that frames are lost in a crop. unknown: chance that the decoder is not told the voice.
+    """
+
+    crop_s: float = 2.56
+    voice_balance: float = 0.4
+    tiers: tuple[float, ...] = (0.4, 0.1, 0.1, 0.4)
+    perturb: float = 0.5
+    warp: float = 0.12  # of the mel axis, at most
+    equaliser: float = 0.3  # spread of a band's shift, in LogMel's unit (0.3: 4 dB)
+    lose: float = 0.15
+    unknown: float = 0.1
+    free_bits: float = 0.25  # nats of a digit's KL divergence that cost nothing
+    temperature: float = 0.07
+    audible: float = 3.5  # units of LogMel (45 dB) below a crop's loudest band where errors begin to count less
+    weights: dict[str, float] = field(
+        default_factory=lambda: {
+            "envelope": 10.0, "pitch": 4.0, "voicing": 1.0, "levels": 1.0, "kl": 0.001, "phones": 0.3, "contrast": 0.1,
+        }  # fmt: skip
+    )
+
+
+@dataclass(frozen=True)
+class DecoderTraining:
+    """What is drawn, what is hidden and how it is weighed, with encoder and quantisers standing still."""
+
+    crop_s: float = 1.92
+    voice_balance: float = 0.4
+    tiers: tuple[float, ...] = (0.4, 0.1, 0.1, 0.4)
+    lose: float = 0.15
+    unknown: float = 0.05
+    audible: float = 3.5
+    weights: dict[str, float] = field(
+        default_factory=lambda: {
+            "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "envelope": 2.0, "pitch": 4.0, "voicing": 0.5,
+            "judge": 1.0, "adversarial": 0.1, "matching": 0.2,
+        }  # fmt: skip
+    )
+    adversarial: bool = False  # whether judges take part
+
+
+def voice_shares(clips: Sequence[Clip], balance: float) -> np.ndarray:
+    """How often each clip is drawn: by its duration, less for a voice of which there is much. Sums to one."""
+    voices: dict[str, float] = {}
+    for clip in clips:
+        voices[clip.speaker] = voices.get(clip.speaker, 0.0) + clip.duration_s
+    share = np.array([clip.duration_s / voices[clip.speaker] ** balance for clip in clips])
+    return share / share.sum()
+
+
+def through_silence(pitch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """F0 in Hz (J,), 0 unvoiced, to its logarithm drawn on through what is unvoiced, and the voicing (J,)."""
+    voiced = np.flatnonzero(pitch > 0)
+    if not len(voiced):
+        return np.full(len(pitch), np.log(120.0), np.float32), np.zeros(len(pitch), np.float32)
+    log_pitch = np.interp(np.arange(len(pitch)), voiced, np.log(pitch[voiced]))
+    return log_pitch.astype(np.float32), (pitch > 0).astype(np.float32)
+
+
+def pick_clips(clips: Sequence[Clip], n: int, seconds: float) -> list[Clip]:
+    """The first seconds of n clips, of as many voices as there are: the same ones every time."""
+    by_voice: dict[str, list[Clip]] = {}
+    for clip in clips:
+        if clip.duration_s > 2.0:
+            by_voice.setdefault(clip.speaker, []).append(clip)
+    voices = sorted(by_voice)
+    order = np.random.default_rng(0).permutation(len(voices))
+    picked = [by_voice[voices[i]][0] for i in order[:n]]
+    size = int(seconds * SAMPLE_RATE)
+    return [
+        Clip(c.samples[:size], c.labels[: size // HOP], c.pitch[: size // HOP], c.speaker, c.corpus, c.split, None)
+        for c in picked
+    ]
+
+
+def pesq_of(clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Mean wide-band PESQ of (original, decoded) pairs at 16 kHz. Raises ImportError when pesq is missing."""
+    try:
+        from pesq import PesqError, pesq
+    except ImportError as error:
+        raise ImportError("the codec's training is scored by PESQ: pip install 'mien[eval]'.") from error
+    scores = [pesq(SAMPLE_RATE, a, b, "wb", on_error=PesqError.RETURN_VALUES) for a, b in clips]
+    return float(np.mean([score for score in scores if score > 0]))
+
+
+class VocoderTask:
+    """Acoustic frames as measured, to sound; see `loop.Task`."""
+
+    def __init__(self, config: VocoderConfig, training: VocoderTraining, augmentation: Augmentation, shards: Path):
+        clips = load_clips(shards)
+        self.training, self.weights = training, training.weights
+        self.clips = [clip for clip in clips if clip.split == "train" and clip.duration_s > 0.6]
+        self.share = voice_shares(self.clips, training.voice_balance)
+        self.held_out = pick_clips([clip for clip in clips if clip.split == "val"], EVALUATION_CLIPS, EVALUATION_S)
+        self.augmenter = Augmenter(augmentation, self.clips, load_rooms(shards))
+        self.model = Vocoder(config)
+        self.meter = EnvelopeMeter(config.n_mels)
+        self.spectra = SpectralLoss(SAMPLE_RATE)
+
+    def batch(self, generator: torch.Generator, size: int) -> dict[str, Tensor]:
+        """Draw crops; see `loop.Task`. sound: (B, S); log_pitch, voicing: (B, S / 160)."""
+        rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        n = int(self.training.crop_s * SAMPLE_RATE) // (2 * HOP) * 2 * HOP
+        sounds, pitches, voicings = [], [], []
+        for index in rng.choice(len(self.clips), size, p=self.share):
+            crop = self.augmenter.crop(self.clips[index], n + 2 * HOP, rng)
+            level = 10 ** (rng.uniform(*self.training.level_db) / 20)
+            log_pitch, voicing = through_silence(crop.pitch)
+            sounds.append((crop.sound[:n] * level).clip(-1, 1))
+            pitches.append(log_pitch[PITCH_LEAD:])
+            voicings.append(voicing[PITCH_LEAD:])
+        stack = {"sound": sounds, "log_pitch": pitches, "voicing": voicings}
+        return {name: torch.from_numpy(np.stack(rows)).float() for name, rows in stack.items()}
+
+    def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How far the sound is from the one that was measured."""
+        self.meter.to(batch["sound"].device), self.spectra.to(batch["sound"].device)
+        with torch.no_grad():
+            envelope = self.meter(batch["sound"])
+        sound, _ = model(Acoustics(envelope, batch["log_pitch"], batch["voicing"]))
+        return self.spectra(sound, batch["sound"])
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """PESQ of validation clips from their own frames."""
+        pairs = []
+        for clip in self.held_out:
+            sound, frames = measure(clip, self.meter)
+            pairs.append((sound, model(frames)[0][0].cpu().numpy()))
+        score = pesq_of(pairs)
+        return {"pesq": score, "score": score}
+
+    def save(self, model: nn.Module, path: Path) -> None:
+        """Write the vocoder."""
+        assert isinstance(model, Vocoder)
+        checkpoints.save(path, {k: v.half() for k, v in model.state_dict().items()}, asdict(model.config))
+
+
+def measure(clip: Clip, meter: EnvelopeMeter) -> tuple[np.ndarray, Acoustics]:
+    """A clip's whole hops (S,) and its acoustic frames, as a batch of one."""
+    hops = len(clip.samples) // HOP
+    sound = clip.samples[: hops * HOP].astype(np.float32) / 32768
+    pitch = np.pad(clip.pitch.astype(np.float32), (0, PITCH_LEAD + 1))[PITCH_LEAD : PITCH_LEAD + hops]
+    log_pitch, voicing = through_silence(pitch)
+    envelope = meter(torch.from_numpy(sound)[None])
+    return sound, Acoustics(envelope, torch.from_numpy(log_pitch)[None], torch.from_numpy(voicing)[None])
+
+
+class CodecTrainee(nn.Module):
+    """The codec with what it needs in training alone: a tower that reads text, to which S is drawn frame by frame.
+
+    The tower sees the phones around a frame, so that two frames of one phone in other words are not the same.
+    """
+
+    def __init__(self, config: CodecConfig, width: int = 128):
+        super().__init__()
+        self.codec = Codec(config)
+        self.embed = nn.Embedding(len(PHONES), 64)
+        self.text = nn.Sequential(
+            nn.Conv1d(64, width, 9, padding=4), nn.GELU(), nn.Conv1d(width, width, 4, stride=2, padding=1)
+        )
+        self.speech = nn.Linear(config.width, width)
+
+
+class SpeechCrops:
+    """Crops of prepared speech as the codec hears them, in pairs of one recording."""
+
+    def __init__(self, training: "CodecTraining | DecoderTraining", augmentation: Augmentation, shards: Path):
+        clips = load_clips(shards)
+        self.crop_s = training.crop_s
+        self.clips = [clip for clip in clips if clip.split == "train" and clip.duration_s > 0.6]
+        self.share = voice_shares(self.clips, training.voice_balance)
+        self.held_out = pick_clips([clip for clip in clips if clip.split == "val"], EVALUATION_CLIPS, EVALUATION_S)
+        self.augmenter = Augmenter(augmentation, self.clips, load_rooms(shards))
+
+    def batch(self, generator: torch.Generator, size: int) -> dict[str, Tensor]:
+        """Draw crops; see `loop.Task`. Rows 2 n and 2 n + 1 are of one recording: each lends the other its voice.
+
+        heard, clean: (B, 640 (T + 1)) what the encoder hears and what it stands for; log_pitch, voicing: (B, 4 T);
+        labels: (B, 2 T). Of what is heard the last frame is there to be looked ahead at.
+        """
+        rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        frames = int(self.crop_s * SAMPLE_RATE) // FRAME_LENGTH
+        n = (frames + 1) * FRAME_LENGTH
+        rows: dict[str, list[np.ndarray]] = {"heard": [], "clean": [], "log_pitch": [], "voicing": [], "labels": []}
+        for index in rng.choice(len(self.clips), size // 2, p=self.share).repeat(2):
+            crop = self.augmenter.crop(self.clips[index], n, rng)
+            heard = self.augmenter.disturb(crop.sound, rng)
+            log_pitch, voicing = through_silence(crop.pitch)
+            rows["heard"].append(heard)
+            rows["clean"].append(crop.sound * heard.std())
+            rows["log_pitch"].append(log_pitch[PITCH_LEAD : PITCH_LEAD + HOPS * frames])
+            rows["voicing"].append(voicing[PITCH_LEAD : PITCH_LEAD + HOPS * frames])
+            rows["labels"].append(crop.labels[: 2 * frames].astype(np.int64))
+        batch = {name: torch.from_numpy(np.stack(row)) for name, row in rows.items()}
+        return {name: row if name == "labels" else row.float() for name, row in batch.items()}
+
+
+class CodecTask(SpeechCrops):
+    """Recordings to tokens and back to acoustic frames; see `loop.Task`. The vocoder only plays, it does not learn."""
+
+    def __init__(
+        self, config: CodecConfig, training: CodecTraining, augmentation: Augmentation, shards: Path, vocoder: Path | None
+    ):
+        super().__init__(training, augmentation, shards)
+        self.training, self.weights = training, training.weights
+        self.model = CodecTrainee(config)
+        self.meter = EnvelopeMeter(config.n_mels)
+        codec = self.model.codec
+        if vocoder is not None:
+            codec.vocoder.load_state_dict({k: v.float() for k, v in checkpoints.load(vocoder).tensors.items()})
+        codec.vocoder.requires_grad_(False)
+
+    def warm_start(self, front: str) -> None:
+        """Begin the semantic trunk as that of a trained speech front of the same sizes."""
+        tensors = checkpoints.load(front).tensors
+        trunk = self.model.codec.encoder.semantic.trunk
+        trunk.load_state_dict({name: tensors[name].float() for name in trunk.state_dict()})
+
+    def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How far the acoustic frames are from those measured, and what text says about S."""
+        training, trainee = self.training, self.model
+        encoder: Encoder = trainee.codec.encoder
+        connector: Connector = trainee.codec.connector
+        ahead = trainee.codec.config.look_ahead
+        layout = trainee.codec.config.layout
+        rows, device = len(batch["heard"]), batch["heard"].device
+        self.meter.to(device)
+        with torch.no_grad():
+            envelope = self.meter(batch["clean"])[:, : batch["log_pitch"].shape[1]]
+            mel, _ = encoder.mel(batch["heard"])
+            bent = perturb(mel, training)
+        hidden, _ = encoder.semantic(bent)
+        mean, log_variance = encoder.semantic.mean(hidden).float(), encoder.semantic.log_variance(hidden).float()
+        drawn = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        semantic, _, levels_s = encoder.semantic_quantiser(drawn)
+        features, moments, _ = encoder.acoustic(mel, semantic.detach())
+        tiers, _, levels_t = encoder.tier_quantiser(encoder.acoustic.tiers(features))
+        tiers = tiers.unflatten(-1, (layout.tiers, -1))
+        voice, _, levels_v = encoder.voice_quantiser(encoder.acoustic.voice_of(moments.float().sum(1, keepdim=True)))
+        voice = voice.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # the other crop's
+        known = (torch.rand(rows, 1, 1, device=device) >= training.unknown).float()
+        kept = draw_kept(rows, hidden.shape[1] - ahead, training, device)
+        frames, voicing, _ = connector(semantic[:, ahead:], tiers[:, ahead:], kept, voice, known)
+        losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.audible)
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance) - training.free_bits
+        labels = batch["labels"].unflatten(1, (-1, 2))
+        logits = encoder.semantic.phones(hidden).float().unflatten(-1, (4, -1))
+        told = torch.cat([logits[:, ahead + 1 :, :2], logits[:, ahead:-1, 2:]], 1).flatten(0, 2)
+        phones = F.cross_entropy(
+            told, torch.cat([labels[:, :-1], labels[:, :-1]], 1).flatten(), ignore_index=UNKNOWN, label_smoothing=0.05
+        )
+        return losses | {
+            "levels": levels_s + levels_t + levels_v,
+            "kl": kl.clamp(min=0).mean(),
+            "phones": phones,
+            "contrast": self._contrast(hidden[:, ahead:], batch["labels"]),
+        }
+
+    def _contrast(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Frame-level text-speech contrast, both ways (the paper, section III-C): a frame and its text against others."""
+        known = (labels.unflatten(1, (-1, 2)) != UNKNOWN).all(2)
+        text = self.model.text(self.model.embed(labels.clamp(max=len(PHONES) - 1)).transpose(1, 2)).transpose(1, 2)
+        speech = self.model.speech(hidden)
+        chosen = known.flatten().nonzero()[:, 0]
+        chosen = chosen[torch.randperm(len(chosen), device=chosen.device)[:512]]
+        a, b = (F.normalize(x.float().flatten(0, 1)[chosen], dim=-1) for x in (text, speech))
+        scores = a @ b.T / self.training.temperature
+        same = torch.arange(len(chosen), device=chosen.device)
+        return (F.cross_entropy(scores, same) + F.cross_entropy(scores.T, same)) / 2
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Decoded validation clips at the lowest and the highest rate, and how well S knows its phones."""
+        assert isinstance(model, CodecTrainee)
+        return evaluate_codec(copy.deepcopy(model.codec).ready(), self.held_out)
+
+    def save(self, model: nn.Module, path: Path) -> None:
+        """Write the codec."""
+        assert isinstance(model, CodecTrainee)
+        save_codec(model.codec, path)
+
+
+class DecoderTrainee(nn.Module):
+    """The codec, and the judges of its sound if they take part."""
+
+    def __init__(self, codec: Codec, adversarial: bool):
+        super().__init__()
+        self.codec = codec
+        self.adversary = Adversary() if adversarial else None
+
+
+class DecoderTask(SpeechCrops):
+    """Tokens to sound: connector and vocoder learn together, encoder and quantisers stand still; see `loop.Task`."""
+
+    def __init__(self, codec: Codec, training: DecoderTraining, augmentation: Augmentation, shards: Path):
+        super().__init__(training, augmentation, shards)
+        self.training, self.weights = training, training.weights
+        self.model = DecoderTrainee(codec, training.adversarial)
+        codec.encoder.requires_grad_(False)
+        self.meter = EnvelopeMeter(codec.config.n_mels)
+        self.spectra = SpectralLoss(SAMPLE_RATE)
+
+    def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """How far sound and acoustic frames are from those of the recording.
+
+        The sources follow the true pitch: with the predicted one, harmonics beside the true ones would be punished and
+        the voice would turn to breath.
+        """
+        codec, training = self.model.codec, self.training
+        encoder: Encoder = codec.encoder.eval()
+        layout, ahead = codec.config.layout, codec.config.look_ahead
+        rows, device = len(batch["heard"]), batch["heard"].device
+        self.meter.to(device), self.spectra.to(device)
+        with torch.no_grad():
+            envelope = self.meter(batch["clean"])[:, : batch["log_pitch"].shape[1]]
+            mel, _ = encoder.mel(batch["heard"])
+            semantic, _, _ = encoder.semantic_quantiser(encoder.semantic.mean(encoder.semantic(mel)[0]))
+            features, moments, _ = encoder.acoustic(mel, semantic)
+            tiers, _, _ = encoder.tier_quantiser(encoder.acoustic.tiers(features))
+            voice, _, _ = encoder.voice_quantiser(encoder.acoustic.voice_of(moments.float().sum(1, keepdim=True)))
+        tiers = tiers.unflatten(-1, (layout.tiers, -1))
+        voice = voice.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+        known = (torch.rand(rows, 1, 1, device=device) >= training.unknown).float()
+        kept = draw_kept(rows, mel.shape[1] // HOPS - ahead, training, device)
+        frames, voicing, _ = codec.connector(semantic[:, ahead:], tiers[:, ahead:], kept, voice, known)
+        losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.audible)
+        sound, _ = codec.vocoder(Acoustics(frames.envelope, batch["log_pitch"], frames.voicing))
+        clean = batch["clean"][:, : sound.shape[1]]
+        losses = losses | self.spectra(sound, clean)
+        return losses | self.model.adversary.losses(sound, clean) if self.model.adversary else losses
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Decoded validation clips at the lowest and the highest rate."""
+        assert isinstance(model, DecoderTrainee)
+        return evaluate_codec(copy.deepcopy(model.codec).ready(), self.held_out)
+
+    def save(self, model: nn.Module, path: Path) -> None:
+        """Write the codec."""
+        assert isinstance(model, DecoderTrainee)
+        save_codec(model.codec, path)
+
+
+def codec_of(tokens: checkpoints.Checkpoint, vocoder: checkpoints.Checkpoint | None = None) -> Codec:
+    """A codec to train on, in single precision; with a vocoder, that one takes the place of its own."""
+    codec = Codec(CodecConfig(**tokens.config))
+    codec.load_state_dict({name: tensor.float() for name, tensor in tokens.tensors.items()})
+    if vocoder is not None:
+        codec.vocoder.load_state_dict({name: tensor.float() for name, tensor in vocoder.tensors.items()})
+    return codec
+
+
+def save_codec(codec: Codec, path: Path) -> None:
+    """Write a codec in half precision."""
+    checkpoints.save(path, {k: v.half() for k, v in codec.state_dict().items()}, asdict(codec.config))
+
+
+def evaluate_codec(codec: Codec, clips: Sequence[Clip]) -> dict[str, float]:
+    """PESQ at the lowest and the highest rate, the share of phones named rightly and how evenly digits are used."""
+    low, high, right, known, digits = [], [], 0, 0, []
+    for clip in clips:
+        sound = clip.samples.astype(np.float32) / 32768
+        tokens = codec.encode(sound)
+        low.append((sound, codec.decode(tokens.with_tiers(0))))
+        high.append((sound, codec.decode(tokens)))
+        digits.append(tokens.semantic)
+        odds = codec.features(sound).posteriors_50hz
+        truth = clip.labels[1::2][: len(odds)]
+        sure = truth != UNKNOWN
+        right += int((odds[: len(truth)].argmax(1) == truth)[sure].sum())
+        known += int(sure.sum())
+    a, b = pesq_of(low), pesq_of(high)
+    levels = codec.config.layout.semantic
+    evenness = np.mean([_evenness(column, n) for column, n in zip(np.concatenate(digits).T, levels, strict=True)])
+    return {"pesq_low": a, "pesq_high": b, "phones": right / known, "evenness": float(evenness), "score": (a + b) / 2}
+
+
+def _evenness(digits: np.ndarray, n_levels: int) -> float:
+    """exp(entropy) of digits over their number of levels: 1 where all are used as often."""
+    share = np.bincount(digits, minlength=n_levels) / len(digits)
+    return float(np.exp(-np.sum(share * np.log(share + 1e-12)))) / n_levels
+
+
+def frame_losses(
+    frames: Acoustics, logits: Tensor, envelope: Tensor, log_pitch: Tensor, voicing: Tensor, audible: float
+) -> dict[str, Tensor]:
+    """Errors of acoustic frames; of the envelope, what is far below the loudest band counts a third."""
+    loudest = envelope.amax((1, 2), keepdim=True)
+    weight = 0.3 + 0.7 * ((envelope - loudest + audible) / 0.4).sigmoid()
+    apart = (frames.envelope.float() - envelope).abs()
+    off = (frames.log_pitch.float() - log_pitch).abs() * voicing
+    return {
+        "envelope": (weight * apart).mean(),
+        "pitch": off.sum() / (voicing.sum() + 1.0),
+        "voicing": F.binary_cross_entropy_with_logits(logits.float(), voicing),
+    }
+
+
+def draw_kept(
+    rows: int, n_frames: int, training: CodecTraining | DecoderTraining, device: torch.device
+) -> Tensor:
+    """(B, T, 1 + K) what arrives: in every row some tiers, and in some rows a burst of frames that does not."""
+    tiers = torch.multinomial(torch.tensor(training.tiers), rows, replacement=True).to(device)
+    rank = torch.arange(len(training.tiers), device=device)
+    kept = (rank[None] <= tiers[:, None]).float()[:, None].repeat(1, n_frames, 1)
+    begin = torch.randint(0, n_frames, (rows, 1), device=device)
+    length = torch.randint(1, 8, (rows, 1), device=device) * (torch.rand(rows, 1, device=device) < training.lose)
+    at = torch.arange(n_frames, device=device)[None]
+    lost = (at >= begin) & (at < begin + length)
+    return kept * ~lost[..., None]
+
+
+def perturb(mel: Tensor, training: CodecTraining) -> Tensor:
+    """Another throat and another microphone, on log-mels (B, T, M): the mel axis stretched, bands shifted smoothly."""
+    rows, _, bands = mel.shape
+    chosen = torch.rand(rows, 1, device=mel.device) < training.perturb
+    factor = 1 + (2 * torch.rand(rows, 1, device=mel.device) - 1) * training.warp * chosen
+    place = (torch.arange(bands, device=mel.device)[None] * factor).clamp(max=bands - 1 - 1e-3)
+    low = place.floor().long()
+    share = (place - low)[:, None]
+    index = low[:, None].expand(-1, mel.shape[1], -1)
+    bent = mel.gather(2, index) * (1 - share) + mel.gather(2, index + 1) * share
+    knots = torch.randn(rows, 1, 6, device=mel.device) * training.equaliser * chosen[..., None]
+    curve = F.interpolate(knots, size=bands, mode="linear", align_corners=True)
+    return bent + curve

@@ -1,0 +1,40 @@
+"""How far two sounds are apart, as spectra of several sizes: the losses of whatever makes sound."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.codec.mel import mel_filters
+
+FLOOR = 1e-5  # of magnitudes under the logarithm: -100 dB of full scale, below what is heard
+
+
+class SpectralLoss(nn.Module):
+    """Log-mel L1, log-magnitude L1 and spectral convergence (Yamamoto et al. 2020, https://arxiv.org/abs/1910.11480),
+    each the mean over transforms from short to long."""
+
+    sizes = ((256, 20), (512, 40), (1024, 80), (2048, 128))  # samples of the transform, mel bands
+
+    def __init__(self, sample_rate: int = 16_000):
+        super().__init__()
+        for n_fft, n_mels in self.sizes:
+            filters = mel_filters(sample_rate, n_fft, n_mels, 20.0, sample_rate / 2)
+            self.register_buffer(f"filters_{n_fft}", filters / filters.sum(0), persistent=False)
+            self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, sound: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Two sounds (B, S) to the losses `mel`, `magnitude` and `convergence`."""
+        both = torch.cat([sound.float(), target.float()])
+        out = {"mel": both.new_zeros(()), "magnitude": both.new_zeros(()), "convergence": both.new_zeros(())}
+        for n_fft, _ in self.sizes:
+            window = self.get_buffer(f"window_{n_fft}")
+            spectrum = torch.stft(both, n_fft, n_fft // 4, window=window, return_complex=True, pad_mode="constant")
+            power = (spectrum.real.square() + spectrum.imag.square()) / window.square().sum()
+            magnitude = (power + FLOOR**2).sqrt().transpose(1, 2)  # (2 B, T, bins)
+            a, b = magnitude.chunk(2)
+            mel_a, mel_b = (magnitude @ self.get_buffer(f"filters_{n_fft}")).log().chunk(2)
+            out["mel"] = out["mel"] + F.l1_loss(mel_a, mel_b)
+            out["magnitude"] = out["magnitude"] + F.l1_loss(a.log(), b.log())
+            apart = (a - b).square().sum((1, 2)) / b.square().sum((1, 2))
+            out["convergence"] = out["convergence"] + apart.sqrt().mean()
+        return {name: value / len(self.sizes) for name, value in out.items()}
