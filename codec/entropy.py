@@ -66,7 +66,7 @@ class Coder:
         self.fingerprint = zlib.crc32(frequencies.tobytes()).to_bytes(4, "little")
         self.edges = np.zeros((*frequencies.shape[:-1], frequencies.shape[-1] + 1), np.int64)
         np.cumsum(frequencies, axis=-1, out=self.edges[..., 1:])
-        self.rows = self.edges.tolist()  # plain lists are read faster, one by one
+        self.rows: list = self.edges.tolist()  # plain lists are read faster, one by one
 
     def encode(self, digits: np.ndarray) -> bytes:
         """Turn the digits of a block, (F, 5 + 5 K), into bytes."""

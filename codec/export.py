@@ -46,7 +46,7 @@ class EncoderStep(nn.Module):
     ) -> tuple[Tensor | Memory, ...]:
         """samples (1, 640) and the parts of an `EncoderState` to digits, pre-activations and the next parts."""
         e = self.encoder
-        _, *raw, after = e.listen(samples, EncoderState(mel, semantic, acoustic, moments, 0))
+        _, _, *raw, after = e.listen(samples, EncoderState(mel, semantic, acoustic, moments, 0))
         quantisers = (e.semantic_quantiser, e.tier_quantiser, e.voice_quantiser)
         digits = [quantiser(x)[1] for quantiser, x in zip(quantisers, raw, strict=True)]
         return *digits, *raw, after.mel, after.semantic, after.acoustic, after.moments
@@ -130,9 +130,9 @@ def _decoder_step(codec: Codec) -> tuple[nn.Module, Named, Named, list[str]]:
         "log_pitch": vocoder.log_pitch,
         "phase": vocoder.phase,
         "position": torch.tensor(vocoder.position),
-        "harmonic": vocoder.harmonic,
-        "noise": vocoder.noise,
-        "overlap": vocoder.overlap,
+        "harmonic": vocoder.harmonic.clone(),  # the exporter takes one tensor for one input
+        "noise": vocoder.noise.clone(),
+        "overlap": vocoder.overlap.clone(),
     }
     return DecoderStep(codec).eval(), inputs, first, ["samples"]
 
@@ -140,6 +140,8 @@ def _decoder_step(codec: Codec) -> tuple[nn.Module, Named, Named, list[str]]:
 def _write(step: nn.Module, inputs: Named, states: Named, results: Sequence[str], path: Path) -> dict[str, Any]:
     """Write one graph; return what `codec.json` says of it."""
     flat = dict(_flat(states))
+    from onnxscript import optimizer
+
     with written_beside(path, (".onnx",)) as part, _matrix_transforms(), _quiet():
         program = torch.onnx.export(
             step,
@@ -148,10 +150,12 @@ def _write(step: nn.Module, inputs: Named, states: Named, results: Sequence[str]
             output_names=[*results, *(f"{name}_out" for name in flat)],
             opset_version=OPSET,
             dynamo=True,
-            optimize=False,  # the exporter's optimiser takes the floor of the log-mel, 1e-8, for nothing and drops it
+            optimize=False,  # its optimiser takes the floor of the log-mel, 1e-8, for nothing and drops it
             verbose=False,
         )
         assert program is not None
+        optimizer.fold_constants(program.model)
+        optimizer.remove_unused_nodes(program.model)
         program.save(part, external_data=False)
 
     def described(x: Tensor) -> dict[str, Any]:

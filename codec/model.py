@@ -1,7 +1,8 @@
 """The codec: recordings to tokens and back, after SecoustiCodec (Qiang et al. 2025, https://arxiv.org/abs/2508.02849).
 
-    semantic encoder   log-mel -> causal phone trunk -> VAE head -> S, 5 digits of 25 Hz: what is said
-    acoustic encoder   log-mel (and S) -> causal trunk -> tiers of 5 digits each: what S leaves out; may be dropped
+    ear                log-mel and pitchgram, every 10 ms
+    semantic encoder   what is heard -> causal phone trunk -> VAE head -> S, 5 digits of 25 Hz: what is said
+    acoustic encoder   what is heard (and S) -> causal trunk -> tiers of 5 digits each: what S leaves out; may be dropped
                        -> statistics over the past -> G, 24 digits now and then: who speaks, how, where
     connector          S + tiers, steered by G (adaLN) -> acoustic frames: envelope, pitch, voicing, every 10 ms
     vocoder            acoustic frames -> sound
@@ -20,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.codec.front import FRAME_LENGTH, Trunk, check_sound
-from mien.codec.mel import LogMel
+from mien.codec.mel import LogMel, PitchGram
 from mien.codec.phones import PHONES
 from mien.codec.quantise import Quantiser
 from mien.codec.tokens import Layout, Tokens
 from mien.codec.vocoder import SAMPLE_RATE, Acoustics, Vocoder, VocoderConfig, VocoderState
-from mien.layers.conv import CausalBlock
+from mien.layers.conv import CausalBlock, CausalConv1d
 
 HOPS = 4  # acoustic frames in a codec frame
 CHUNK = 250  # frames that are computed at once offline, so that memory stays flat in the sound's length
@@ -42,6 +43,7 @@ class CodecConfig:
 
     name: str = "codec-16k"
     n_mels: int = 80
+    n_lags: int = 72  # of the pitchgram
     kernel_size: int = 7
     semantic_width: int = 128  # of the trunk at 50 Hz, as in the speech front
     semantic_dilations: tuple[int, ...] = (1, 1, 2, 4, 1, 2, 4)
@@ -76,6 +78,21 @@ class CodecConfig:
 
 
 Memory = tuple[Tensor, ...]
+
+
+class Ear(nn.Module):
+    """What the encoders hear: log-mel and pitchgram side by side."""
+
+    def __init__(self, n_mels: int, n_lags: int):
+        super().__init__()
+        self.mel = LogMel(SAMPLE_RATE, n_mels)
+        self.pitch = PitchGram(SAMPLE_RATE, n_lags)
+
+    def forward(self, samples: Tensor, state: Memory | None = None) -> tuple[Tensor, Memory]:
+        """(B, 640 T) samples to (B, 4 T, n_mels + n_lags) and the next state."""
+        mel, mel_state = self.mel(samples, state[0] if state is not None else None)
+        ridges, pitch_state = self.pitch(samples, state[1] if state is not None else None)
+        return torch.cat([mel, ridges], -1), (mel_state, pitch_state)
 Progress = Callable[[float, float], None]  # gets what is done, and of how much
 
 
@@ -100,13 +117,13 @@ class Pairs(nn.Module):
 
 
 class SemanticEncoder(nn.Module):
-    """Log-mel to S: what is said. `phones` reads the same features, which is how text teaches them."""
+    """What is heard to S: what is said. `phones` reads the same features, which is how text teaches them."""
 
     def __init__(self, config: CodecConfig):
         super().__init__()
         c = config
         self.trunk = Trunk(
-            c.n_mels, c.semantic_width, c.kernel_size, c.semantic_dilations, c.semantic_expansion, c.dropout
+            c.n_mels + c.n_lags, c.semantic_width, c.kernel_size, c.semantic_dilations, c.semantic_expansion, c.dropout
         )
         self.pairs = Pairs(c.semantic_width, c.width, c.expansion, c.dropout)
         self.phones = nn.Linear(c.width, 4 * len(PHONES))  # of the frame before and of this one, 20 ms each
@@ -114,39 +131,46 @@ class SemanticEncoder(nn.Module):
         self.log_variance = nn.Linear(c.width, len(c.layout.semantic))
         nn.init.constant_(self.log_variance.bias, -3.0)
 
-    def forward(self, mel: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
-        """(B, 4 T, n_mels) to features (B, T, D), of the frame `look_ahead` earlier, and the next memory."""
-        x, states = self.trunk.listen(mel, memory[1:] if memory is not None else None)
+    def forward(self, heard: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
+        """(B, 4 T, n) to features (B, T, D), of the frame `look_ahead` earlier, and the next memory."""
+        x, states = self.trunk.listen(heard, memory[1:] if memory is not None else None)
         x, state = self.pairs(x, memory[0] if memory is not None else None)
         return x, (state, *states)
 
 
 class AcousticEncoder(nn.Module):
-    """Log-mel and S to the enhancement tiers, and to what the voice is made of."""
+    """What is heard, and S, to the enhancement tiers, and to what the voice is made of."""
 
     def __init__(self, config: CodecConfig):
         super().__init__()
         c = config
-        self.trunk = Trunk(c.n_mels, c.acoustic_width, c.kernel_size, c.acoustic_dilations, c.expansion, c.dropout)
+        n_heard = c.n_mels + c.n_lags
+        self.trunk = Trunk(n_heard, c.acoustic_width, c.kernel_size, c.acoustic_dilations, c.expansion, c.dropout)
         self.known = nn.Linear(len(c.layout.semantic), c.width)
         self.pairs = Pairs(c.acoustic_width, c.width, c.expansion, c.dropout)
         self.tiers = nn.Linear(c.width, c.layout.tiers * len(c.layout.tier))
+        self.direct = CausalConv1d(HOPS * n_heard, c.layout.tiers * len(c.layout.tier), 2)
         self.manner = nn.Linear(2 * c.acoustic_width, c.voice_width)
         self.attention = nn.Linear(2 * c.acoustic_width, 1)
         self.voice = nn.Linear(2 * c.voice_width, len(c.layout.voice))
 
-    def forward(self, mel: Tensor, semantic: Tensor, memory: Memory | None = None) -> tuple[Tensor, Tensor, Memory]:
-        """(B, 4 T, n_mels) and values of S (B, T, 5) to features (B, T, D), moments (B, T, 1 + 2 V) and the memory.
+    def forward(
+        self, heard: Tensor, semantic: Tensor, memory: Memory | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Memory]:
+        """What is heard (B, 4 T, n) and values of S (B, T, 5), of the frame `look_ahead` earlier, to features (B, T, D), the
+        tiers before their quantiser (B, T, 5 K), moments (B, T, 1 + 2 V) and the next memory.
 
-        A frame's moments are its weight, and its manner and that squared, times the weight: sums of them over time make
-        a voice.
+        What is heard also reaches the tiers directly, which is how they begin to learn. A frame's moments are its weight,
+        and its manner and that squared, times the weight: sums of them over time make a voice.
         """
-        x, states = self.trunk.listen(mel, memory[1:] if memory is not None else None)
+        x, states = self.trunk.listen(heard, memory[2:] if memory is not None else None)
+        patches = heard.unflatten(1, (-1, HOPS)).flatten(2).transpose(1, 2)
+        direct, patch = self.direct(patches, memory[1] if memory is not None else None)
         pair = x.unflatten(1, (-1, 2)).flatten(2)
         manner, weight = self.manner(pair), self.attention(pair).clamp(-8, 8).exp()
         moments = torch.cat([weight, weight * manner, weight * manner.square()], -1)
         x, state = self.pairs(x, memory[0] if memory is not None else None, self.known(semantic))
-        return x, moments, (state, *states)
+        return x, self.tiers(x) + direct.transpose(1, 2), moments, (state, patch, *states)
 
     def voice_of(self, moments: Tensor) -> Tensor:
         """Sums of moments (..., 1 + 2 V) to the voice before its quantiser (..., 24)."""
@@ -162,7 +186,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: CodecConfig):
         super().__init__()
-        self.mel = LogMel(SAMPLE_RATE, config.n_mels)
+        self.ear = Ear(config.n_mels, config.n_lags)
         self.semantic = SemanticEncoder(config)
         self.acoustic = AcousticEncoder(config)
         layout = config.layout
@@ -170,20 +194,22 @@ class Encoder(nn.Module):
         self.tier_quantiser = Quantiser(layout.tier * layout.tiers, config.quantiser)
         self.voice_quantiser = Quantiser(layout.voice, config.quantiser)
 
-    def listen(self, samples: Tensor, state: "EncoderState") -> tuple[Tensor, Tensor, Tensor, Tensor, "EncoderState"]:
+    def listen(
+        self, samples: Tensor, state: "EncoderState"
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, "EncoderState"]:
         """The next samples (1, 640 T) of a stream, as far as the quantisers' doors.
 
-        Returns semantic features (1, T, D), and before their quantisers S (1, T, 5), the tiers (1, T, 5 K) and the running
-        voice (1, T, 24); and the next state.
+        Returns semantic and acoustic features (1, T, D), and before their quantisers S (1, T, 5), the tiers (1, T, 5 K)
+        and the running voice (1, T, 24); and the next state.
         """
-        mel, mel_state = self.mel(samples.to(self.mel.window), state.mel)
-        mel = mel.to(self.semantic.mean.weight)
-        hidden, semantic_state = self.semantic(mel, state.semantic)
+        heard, ear_state = self.ear(samples.to(self.semantic.mean.weight), state.ear)
+        hidden, semantic_state = self.semantic(heard, state.semantic)
         semantic = self.semantic.mean(hidden)
-        features, moments, acoustic_state = self.acoustic(mel, self.semantic_quantiser(semantic)[0], state.acoustic)
+        values, _, _ = self.semantic_quantiser(semantic)
+        features, tiers, moments, acoustic_state = self.acoustic(heard, values, state.acoustic)
         running = _decaying_sum(moments[0], state.moments[0], VOICE_MEMORY_S)
-        after = replace(state, mel=mel_state, semantic=semantic_state, acoustic=acoustic_state, moments=running[-1:])
-        return hidden, semantic, self.acoustic.tiers(features), self.acoustic.voice_of(running)[None], after
+        after = replace(state, ear=ear_state, semantic=semantic_state, acoustic=acoustic_state, moments=running[-1:])
+        return hidden, features, semantic, tiers, self.acoustic.voice_of(running)[None], after
 
 
 class Connector(nn.Module):
@@ -210,6 +236,7 @@ class Connector(nn.Module):
         )
         self.norm = nn.LayerNorm(c.frame_width)
         self.frames = nn.Linear(c.frame_width, c.n_mels + 2)
+        self.direct = nn.Linear(n_values + 1 + layout.tiers, HOPS * (c.n_mels + 2))
 
     def forward(
         self, semantic: Tensor, tiers: Tensor, kept: Tensor, voice: Tensor, known: Tensor, memory: Memory | None = None
@@ -222,6 +249,7 @@ class Connector(nn.Module):
         """
         x = torch.cat([semantic * kept[..., :1], (tiers * kept[..., 1:, None]).flatten(2), kept], -1)
         condition = self.voice(torch.cat([voice * known, known], -1))
+        direct = self.direct(x).unflatten(2, (HOPS, -1)).flatten(1, 2)
         x = self.values(x)
         past: tuple[Tensor | None, ...] = memory or (None,) * (len(self.blocks) + len(self.frame_blocks))
         states = []
@@ -234,7 +262,7 @@ class Connector(nn.Module):
         for block, state in zip(self.frame_blocks, past[len(self.blocks) :], strict=True):
             x, state = block(x, state, condition)
             states.append(state)
-        frames = self.frames(self.norm(x))
+        frames = self.frames(self.norm(x)) + direct
         envelope, pitch, logits = frames[..., :-2] + ENVELOPE_MEAN, frames[..., -2], frames[..., -1]
         log_pitch = LOG_PITCH_MEAN + LOG_PITCH_SPREAD * pitch
         return Acoustics(envelope, log_pitch, logits.sigmoid()), logits, tuple(states)
@@ -262,7 +290,7 @@ class FrameCodes:
 class EncoderState:
     """Where an encoding stands. Made by `Codec.start_encoding`."""
 
-    mel: Tensor | None
+    ear: Memory | None
     semantic: Memory | None
     acoustic: Memory | None
     moments: Tensor  # (1, 1 + 2 V) running sums
@@ -282,13 +310,15 @@ class Features:
     """What the codec hears in T frames of 25 Hz, for the other rooms.
 
     continuous: (T, D) float32, the semantic features before the quantiser. semantic: (T, 5) float32, the values of S.
-    posteriors_50hz: (2 T, 40) odds of `PHONES` every 20 ms. voice: (T, 24) float32, the running values of G.
+    posteriors_50hz: (2 T, 40) odds of `PHONES` every 20 ms. voice: (T, 24) float32, the running values of G. acoustic:
+    (T, D) float32, how it is said: the features that the enhancement tiers are made of.
     """
 
     continuous: np.ndarray
     semantic: np.ndarray
     posteriors_50hz: np.ndarray
     voice: np.ndarray
+    acoustic: np.ndarray
 
     @property
     def posteriors(self) -> np.ndarray:
@@ -305,6 +335,7 @@ class Heard:
     values: np.ndarray
     logits: np.ndarray  # (N, 4, 40): halves of the frame before, halves of this one
     voice_values: np.ndarray
+    acoustic: np.ndarray  # (N, D) what the tiers are made of: pitch, loudness, timbre
 
 
 class Codec(nn.Module):
@@ -316,6 +347,7 @@ class Codec(nn.Module):
         self.encoder = Encoder(config)
         self.connector = Connector(config)
         self.vocoder = Vocoder(config.vocoder)
+        self.tables: dict[str, np.ndarray] | None = None  # of entropy coding, if its checkpoint brings some
 
     def ready(self) -> "Codec":
         """The codec set for use: evaluation mode, encoders and connector in double precision."""
@@ -379,13 +411,13 @@ class Codec(nn.Module):
         """(S,) float32 samples at 16 kHz to T = ceil(S / 640) frames of features."""
         heard = list(self._hear(check_sound(samples), beyond=1))
         n = -(-len(samples) // FRAME_LENGTH)
-        continuous, values, logits, voice = (
+        continuous, values, logits, voice, acoustic = (
             np.concatenate([getattr(h, name) for h in heard]).astype(np.float32)
-            for name in ("continuous", "values", "logits", "voice_values")
+            for name in ("continuous", "values", "logits", "voice_values", "acoustic")
         )
         logits = logits[1 : n + 1, :2].reshape(2 * n, -1)  # a frame's phones are told best by the frame after it
         odds = np.exp(logits - logits.max(1, keepdims=True)) if n else logits
-        return Features(continuous[:n], values[:n], odds / odds.sum(1, keepdims=True), voice[:n])
+        return Features(continuous[:n], values[:n], odds / odds.sum(1, keepdims=True), voice[:n], acoustic[:n])
 
     # Streams
 
@@ -403,7 +435,9 @@ class Codec(nn.Module):
     def hear(self, samples: np.ndarray, state: EncoderState) -> tuple[Heard, EncoderState]:
         """The next samples of a stream, a whole number of frames of 640, to all that the encoders make of them."""
         encoder, device = self.encoder, self.connector.values.weight.device
-        hidden, semantic, tiers, voice, after = encoder.listen(torch.from_numpy(samples).to(device)[None], state)
+        hidden, features, semantic, tiers, voice, after = encoder.listen(
+            torch.from_numpy(samples).to(device)[None], state
+        )
         values, digits, _ = encoder.semantic_quantiser(semantic)
         _, tier_digits, _ = encoder.tier_quantiser(tiers)
         voice_values, voice_digits, _ = encoder.voice_quantiser(voice)
@@ -415,7 +449,7 @@ class Codec(nn.Module):
             tier_digits[0, drop:].unflatten(-1, (layout.tiers, -1)).cpu().numpy().astype(np.uint8),
             voice_digits[0, drop:].cpu().numpy().astype(np.uint8),
         )
-        heard = Heard(codes, *(t[0, drop:].cpu().numpy() for t in (hidden, values, logits, voice_values)))
+        heard = Heard(codes, *(t[0, drop:].cpu().numpy() for t in (hidden, values, logits, voice_values, features)))
         return heard, replace(after, frames_to_drop=state.frames_to_drop - drop)
 
     def encode_step(self, samples: np.ndarray, state: EncoderState) -> tuple[FrameCodes, EncoderState]:
@@ -506,5 +540,8 @@ def load_codec(name_or_path: str = "codec-16k", device: str = "cpu") -> Codec:
 
     checkpoint = checkpoints.load(name_or_path)
     codec = Codec(CodecConfig(**checkpoint.config))
-    codec.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()})
+    weights = dict(checkpoint.tensors)
+    if "tables.frequencies" in weights:
+        codec.tables = {"frequencies": weights.pop("tables.frequencies").numpy()}
+    codec.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return codec.ready().to(device)

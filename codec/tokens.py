@@ -19,7 +19,7 @@ class Layout:
     tiers: int = 3
     voice: tuple[int, ...] = (5,) * 24
     block: int = 50
-    voice_spacing: int = 6
+    voice_spacing: int = 9
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def demo(
 
 
 @contextmanager
-def progress_bar(quiet: bool = False) -> Iterator[Callable[[float, float], None]]:
+def progress_bar(quiet: bool = False, label: str = "drawing") -> Iterator[Callable[[float, float], None]]:
     """A bar on the terminal's error stream; yields a function of (done, total)."""
     if quiet:
         yield lambda done, total: None
@@ -187,14 +187,19 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[float, float], None]
     with Progress(
         *Progress.get_default_columns()[:-1], TimeRemainingColumn(), console=Console(stderr=True), transient=True
     ) as bar:
-        task = bar.add_task("drawing")
+        task = bar.add_task(label)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def one_thread() -> None:
+    """Keep numeric libraries to one thread: one core makes while another encodes, and more would wait for each other."""
+    for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(library, "1")
 
 
 def main() -> None:
     """Entry point of the `mien` command: mounts the rooms' own verbs, then runs."""
-    # One core moves the face while another draws it: more threads in either only wait for each other.
-    for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(library, "1")
-    app.add_typer(importlib.import_module("mien.portrait.cli").app, name="portrait")
+    one_thread()
+    for room in ("codec", "portrait"):
+        app.add_typer(importlib.import_module(f"mien.{room}.cli").app, name=room)
     app()

@@ -96,7 +96,7 @@ def test_the_untrained_vocoder_already_follows_envelope_and_pitch():
         frames = Acoustics(envelope, torch.from_numpy(log_pitch)[None], torch.from_numpy(voicing)[None])
         made = Vocoder().eval()(frames)[0][0].numpy()
     loud, quiet = made[6_000:8_000].std(), made[8_600:9_400].std()
-    assert 0.3 < loud / sound[6_000:8_000].std() < 3 and quiet < 1e-3 * loud
+    assert 0.3 < loud / sound[6_000:8_000].std() < 3 and quiet < 5e-3 * loud
     spectrum = np.abs(np.fft.rfft(made[4_000:8_000] * np.hanning(4_000)))
     peak = np.argmax(spectrum[20:200]) + 20
     assert abs(peak * 4 % 200) in (0, 4, 196), "the loudest line is no harmonic of 200 Hz"
@@ -135,13 +135,13 @@ def test_judges_and_maker_do_not_learn_from_each_others_losses():
 def test_another_throat_leaves_time_alone():
     training = tasks.CodecTraining(perturb=1.0)
     torch.manual_seed(0)
-    mel = torch.zeros(4, 20, 80)
-    mel[:, 10, 30] = 5.0
-    bent = tasks.perturb(mel, training)
+    mel = torch.zeros(4, 20, 152)
+    mel[:, 10, [30, 120]] = 5.0
+    bent = tasks.perturb(mel, 80, training)
     assert bent.shape == mel.shape
     moved = (bent - bent[:, :1]).abs().sum(2).argmax(1)
     assert moved.tolist() == [10] * 4
-    assert torch.equal(tasks.perturb(mel, tasks.CodecTraining(perturb=0.0)), mel)
+    assert torch.equal(tasks.perturb(mel, 80, tasks.CodecTraining(perturb=0.0)), mel)
 
 
 def test_what_is_kept_is_the_lower_tiers_and_losses_come_in_bursts():

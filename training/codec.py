@@ -51,6 +51,7 @@ class CodecTraining:
     tiers: tuple[float, ...] = (0.4, 0.1, 0.1, 0.4)
     perturb: float = 0.5
     warp: float = 0.12  # of the mel axis, at most
+    pitch_shift: float = 4.5  # lags of the pitchgram, at most (4.5: 2.4 semitones)
     equaliser: float = 0.3  # spread of a band's shift, in LogMel's unit (0.3: 4 dB)
     lose: float = 0.15
     unknown: float = 0.1
@@ -259,7 +260,10 @@ class CodecTask(SpeechCrops):
         """Begin the semantic trunk as that of a trained speech front of the same sizes."""
         tensors = checkpoints.load(front).tensors
         trunk = self.model.codec.encoder.semantic.trunk
-        trunk.load_state_dict({name: tensors[name].float() for name in trunk.state_dict()})
+        known = {name: tensors[name].float() for name in trunk.state_dict()}
+        lags = self.model.codec.config.n_lags  # of which the front has not heard
+        known["stem.weight"] = F.pad(known["stem.weight"], (0, 0, 0, lags))
+        trunk.load_state_dict(known)
 
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """How far the acoustic frames are from those measured, and what text says about S."""
@@ -272,14 +276,14 @@ class CodecTask(SpeechCrops):
         self.meter.to(device)
         with torch.no_grad():
             envelope = self.meter(batch["clean"])[:, : batch["log_pitch"].shape[1]]
-            mel, _ = encoder.mel(batch["heard"])
-            bent = perturb(mel, training)
+            heard, _ = encoder.ear(batch["heard"])
+            bent = perturb(heard, trainee.codec.config.n_mels, training)
         hidden, _ = encoder.semantic(bent)
         mean, log_variance = encoder.semantic.mean(hidden).float(), encoder.semantic.log_variance(hidden).float()
         drawn = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         semantic, _, levels_s = encoder.semantic_quantiser(drawn)
-        features, moments, _ = encoder.acoustic(mel, semantic.detach())
-        tiers, _, levels_t = encoder.tier_quantiser(encoder.acoustic.tiers(features))
+        _, tiers, moments, _ = encoder.acoustic(heard, semantic.detach())
+        tiers, _, levels_t = encoder.tier_quantiser(tiers)
         tiers = tiers.unflatten(-1, (layout.tiers, -1))
         voice, _, levels_v = encoder.voice_quantiser(encoder.acoustic.voice_of(moments.float().sum(1, keepdim=True)))
         voice = voice.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # the other crop's
@@ -358,15 +362,15 @@ class DecoderTask(SpeechCrops):
         self.meter.to(device), self.spectra.to(device)
         with torch.no_grad():
             envelope = self.meter(batch["clean"])[:, : batch["log_pitch"].shape[1]]
-            mel, _ = encoder.mel(batch["heard"])
-            semantic, _, _ = encoder.semantic_quantiser(encoder.semantic.mean(encoder.semantic(mel)[0]))
-            features, moments, _ = encoder.acoustic(mel, semantic)
-            tiers, _, _ = encoder.tier_quantiser(encoder.acoustic.tiers(features))
+            heard, _ = encoder.ear(batch["heard"])
+            semantic, _, _ = encoder.semantic_quantiser(encoder.semantic.mean(encoder.semantic(heard)[0]))
+            _, tiers, moments, _ = encoder.acoustic(heard, semantic)
+            tiers, _, _ = encoder.tier_quantiser(tiers)
             voice, _, _ = encoder.voice_quantiser(encoder.acoustic.voice_of(moments.float().sum(1, keepdim=True)))
         tiers = tiers.unflatten(-1, (layout.tiers, -1))
         voice = voice.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
         known = (torch.rand(rows, 1, 1, device=device) >= training.unknown).float()
-        kept = draw_kept(rows, mel.shape[1] // HOPS - ahead, training, device)
+        kept = draw_kept(rows, heard.shape[1] // HOPS - ahead, training, device)
         frames, voicing, _ = codec.connector(semantic[:, ahead:], tiers[:, ahead:], kept, voice, known)
         losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.audible)
         sound, _ = codec.vocoder(Acoustics(frames.envelope, batch["log_pitch"], frames.voicing))
@@ -455,16 +459,24 @@ def draw_kept(
     return kept * ~lost[..., None]
 
 
-def perturb(mel: Tensor, training: CodecTraining) -> Tensor:
-    """Another throat and another microphone, on log-mels (B, T, M): the mel axis stretched, bands shifted smoothly."""
-    rows, _, bands = mel.shape
-    chosen = torch.rand(rows, 1, device=mel.device) < training.perturb
-    factor = 1 + (2 * torch.rand(rows, 1, device=mel.device) - 1) * training.warp * chosen
-    place = (torch.arange(bands, device=mel.device)[None] * factor).clamp(max=bands - 1 - 1e-3)
+def perturb(heard: Tensor, n_mels: int, training: CodecTraining) -> Tensor:
+    """Another throat, pitch and microphone, on what is heard (B, T, n_mels + n_lags): the mel axis stretched, its bands
+    shifted smoothly, the lags moved."""
+    rows, device = len(heard), heard.device
+    mel, ridges = heard[..., :n_mels], heard[..., n_mels:]
+    chosen = torch.rand(rows, 1, device=device) < training.perturb
+    factor = 1 + (2 * torch.rand(rows, 1, device=device) - 1) * training.warp * chosen
+    shift = (2 * torch.rand(rows, 1, device=device) - 1) * training.pitch_shift * chosen
+    mel = _resample(mel, torch.arange(n_mels, device=device) * factor)
+    ridges = _resample(ridges, torch.arange(ridges.shape[-1], device=device) + shift)
+    knots = torch.randn(rows, 1, 6, device=device) * training.equaliser * chosen[..., None]
+    curve = F.interpolate(knots, size=n_mels, mode="linear", align_corners=True)
+    return torch.cat([mel + curve, ridges], -1)
+
+
+def _resample(x: Tensor, place: Tensor) -> Tensor:
+    """x (B, T, N) at fractions of its last axis (B, N), on a line between two."""
+    place = place.clamp(0, x.shape[-1] - 1 - 1e-3)
     low = place.floor().long()
-    share = (place - low)[:, None]
-    index = low[:, None].expand(-1, mel.shape[1], -1)
-    bent = mel.gather(2, index) * (1 - share) + mel.gather(2, index + 1) * share
-    knots = torch.randn(rows, 1, 6, device=mel.device) * training.equaliser * chosen[..., None]
-    curve = F.interpolate(knots, size=bands, mode="linear", align_corners=True)
-    return bent + curve
+    share, index = (place - low)[:, None], low[:, None].expand(-1, x.shape[1], -1)
+    return x.gather(2, index) * (1 - share) + x.gather(2, index + 1) * share
