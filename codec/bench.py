@@ -52,7 +52,8 @@ def bench(model: str = "codec-16k", duration_s: float = DURATION_S) -> dict[str,
 
 def table(found: dict[str, Any]) -> str:
     """What `bench` found, for people."""
-    lines = [f"{found['model']}: {found['parameters']['all'] / 1e6:.2f} million parameters, {found['latency_ms']:g} ms latency"]
+    millions = found["parameters"]["all"] / 1e6
+    lines = [f"{found['model']}: {millions:.2f} million parameters, {found['latency_ms']:g} ms latency"]
     for name in ("encode", "decode"):
         part = found[name]
         steps = f"p50 {part['step_ms']['p50']:.1f} ms, p99 {part['step_ms']['p99']:.1f} ms"

@@ -68,7 +68,7 @@ def decode(
     coded: Annotated[Path, typer.Argument(help="Coded file: .mc.")],
     out: SoundOut,
     rate: Annotated[int, typer.Option(help="Sample rate of the sound, Hz.")] = 16_000,
-    damaged: Annotated[str, typer.Option(help="What to do with a damaged file: refuse it, or conceal its holes.")] = "refuse",
+    damaged: Annotated[str, typer.Option(help="A damaged file: refuse it, or conceal its holes.")] = "refuse",
     model: Model = "codec-16k",
     json: AsJson = False,
 ) -> None:

@@ -4,9 +4,7 @@
     decoder_step.onnx   digits and the states -> 640 samples and the next states
     codec.json          every name, shape and first value, the levels, rates and latency
 
-In float32 with fixed shapes, one frame a call. Only the log-mel and the phase that the pitch adds up to are float64. The
-pitch before it is float32 and differs from torch's in its last bit, so over many seconds the harmonics' phases part,
-which nobody hears.
+In float32 with fixed shapes, one frame a call. What the encoder hears and the phase that the pitch adds up to are float64.
 """
 
 import copy
@@ -42,14 +40,14 @@ class EncoderStep(nn.Module):
         self.encoder = codec.encoder
 
     def forward(
-        self, samples: Tensor, mel: Tensor, semantic: Memory, acoustic: Memory, moments: Tensor
+        self, samples: Tensor, ear: Memory, semantic: Memory, acoustic: Memory, moments: Tensor
     ) -> tuple[Tensor | Memory, ...]:
         """samples (1, 640) and the parts of an `EncoderState` to digits, pre-activations and the next parts."""
         e = self.encoder
-        _, _, *raw, after = e.listen(samples, EncoderState(mel, semantic, acoustic, moments, 0))
+        _, _, *raw, after = e.listen(samples, EncoderState(ear, semantic, acoustic, moments, 0))
         quantisers = (e.semantic_quantiser, e.tier_quantiser, e.voice_quantiser)
         digits = [quantiser(x)[1] for quantiser, x in zip(quantisers, raw, strict=True)]
-        return *digits, *raw, after.mel, after.semantic, after.acoustic, after.moments
+        return *digits, *raw, after.ear, after.semantic, after.acoustic, after.moments
 
 
 class DecoderStep(nn.Module):
@@ -81,7 +79,7 @@ def export(codec: Codec, folder: Path) -> dict[str, Any]:
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(f"ONNX files need {package}: pip install 'mien[export]'.")
     codec = copy.deepcopy(codec).cpu().float().eval()
-    codec.encoder.mel.double()  # rounding is loud in bands that are silent
+    codec.encoder.ear.double()  # rounding is loud in bands that are silent
     config, layout = codec.config, codec.config.layout
     about = {
         "codec": config.name,
@@ -107,16 +105,21 @@ def _encoder_step(codec: Codec) -> tuple[nn.Module, Named, Named, list[str]]:
     samples = torch.zeros(1, FRAME_LENGTH)
     with torch.no_grad():
         *_, after = codec.encoder.listen(samples, codec.start_encoding())
-    states = {name: getattr(after, name) for name in ("mel", "semantic", "acoustic", "moments")}
+    states = {name: getattr(after, name) for name in ("ear", "semantic", "acoustic", "moments")}
     first = torch.utils._pytree.tree_map(torch.zeros_like, states)
     return EncoderStep(codec).eval(), {"samples": samples}, first, [*DIGITS, *(f"{name}_raw" for name in DIGITS)]
 
 
 def _decoder_step(codec: Codec) -> tuple[nn.Module, Named, Named, list[str]]:
     layout = codec.config.layout
-    shapes = {"semantic": len(layout.semantic), "tiers": layout.tiers * len(layout.tier), "kept": 1 + layout.tiers}
-    shapes |= {"voice": len(layout.voice), "known": 1}
-    inputs = {name: torch.zeros(1, 1, n, dtype=torch.int64 if name in DIGITS else torch.float32) for name, n in shapes.items()}
+    digits, flags = torch.zeros(1, 1, 1, dtype=torch.int64), torch.ones(1, 1, 1)
+    inputs = {
+        "semantic": digits.repeat(1, 1, len(layout.semantic)),
+        "tiers": digits.repeat(1, 1, layout.tiers * len(layout.tier)),
+        "kept": flags.repeat(1, 1, 1 + layout.tiers),
+        "voice": digits.repeat(1, 1, len(layout.voice)),
+        "known": flags,
+    }
     start = codec.start_decoding()
     with torch.no_grad():
         _, after = codec.utter(
@@ -190,10 +193,11 @@ def _matrix_transforms() -> Iterator[None]:
         matrix = np.fft.rfft(np.eye(x.shape[-1]), n)
         return torch.complex(x @ constant(matrix.real, x), x @ constant(matrix.imag, x))
 
-    def irfft(x: Tensor, n: int) -> Tensor:
+    def irfft(x: Tensor, n: int | None = None) -> Tensor:
         unit = np.eye(x.shape[-1])
-        real, imag = constant(np.fft.irfft(unit, n), x.real), constant(np.fft.irfft(1j * unit, n), x.real)
-        return x.real @ real + x.imag @ imag
+        if not x.is_complex():
+            return x @ constant(np.fft.irfft(unit, n), x)
+        return x.real @ constant(np.fft.irfft(unit, n), x.real) + x.imag @ constant(np.fft.irfft(1j * unit, n), x.real)
 
     def constant(matrix: np.ndarray, like: Tensor) -> Tensor:
         return torch.from_numpy(matrix).to(like.dtype)

@@ -78,6 +78,11 @@ class CodecConfig:
 
 
 Memory = tuple[Tensor, ...]
+Progress = Callable[[float, float], None]  # gets what is done, and of how much
+
+
+def _silently(done: float, total: float) -> None:
+    pass
 
 
 class Ear(nn.Module):
@@ -93,11 +98,6 @@ class Ear(nn.Module):
         mel, mel_state = self.mel(samples, state[0] if state is not None else None)
         ridges, pitch_state = self.pitch(samples, state[1] if state is not None else None)
         return torch.cat([mel, ridges], -1), (mel_state, pitch_state)
-Progress = Callable[[float, float], None]  # gets what is done, and of how much
-
-
-def _silently(done: float, total: float) -> None:
-    pass
 
 
 class Pairs(nn.Module):
@@ -202,7 +202,8 @@ class Encoder(nn.Module):
         Returns semantic and acoustic features (1, T, D), and before their quantisers S (1, T, 5), the tiers (1, T, 5 K)
         and the running voice (1, T, 24); and the next state.
         """
-        heard, ear_state = self.ear(samples.to(self.semantic.mean.weight), state.ear)
+        heard, ear_state = self.ear(samples.to(self.ear.mel.window), state.ear)
+        heard = heard.to(self.semantic.mean.weight)
         hidden, semantic_state = self.semantic(heard, state.semantic)
         semantic = self.semantic.mean(hidden)
         values, _, _ = self.semantic_quantiser(semantic)
@@ -415,7 +416,7 @@ class Codec(nn.Module):
             np.concatenate([getattr(h, name) for h in heard]).astype(np.float32)
             for name in ("continuous", "values", "logits", "voice_values", "acoustic")
         )
-        logits = logits[1 : n + 1, :2].reshape(2 * n, -1)  # a frame's phones are told best by the frame after it
+        logits = logits[1 : n + 1, :2].reshape(2 * n, len(PHONES))  # a frame's phones are told best by the frame after it
         odds = np.exp(logits - logits.max(1, keepdims=True)) if n else logits
         return Features(continuous[:n], values[:n], odds / odds.sum(1, keepdims=True), voice[:n], acoustic[:n])
 

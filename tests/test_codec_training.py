@@ -42,11 +42,11 @@ def shards(tmp_path: Path) -> Path:
     folder = tmp_path / "speech"
     folder.mkdir()
     pieces = [voice(3.0, 100.0 + 20 * n) for n in range(8)]
-    about = [
-        {"speaker": f"v{n % 4}", "corpus": "buzz", "split": "val" if n % 4 == 3 else "train", "words": None} for n in range(8)
-    ]
+    split = ["train", "train", "train", "val"]
+    about = [{"speaker": f"v{n % 4}", "corpus": "buzz", "split": split[n % 4], "words": None} for n in range(8)]
+    samples, pitch = (np.concatenate(column) for column in zip(*pieces, strict=True))
     np.savez(
-        folder / "buzz-000.npz", samples=np.concatenate([p[0] for p in pieces]), pitch=np.concatenate([p[1] for p in pieces]),
+        folder / "buzz-000.npz", samples=samples, pitch=pitch,
         labels=np.zeros(8 * 300, np.uint8), sizes=np.full(8, 48_000), about=json.dumps(about),
     )  # fmt: skip
     return folder
@@ -57,8 +57,9 @@ def test_all_stages_run_to_their_end_and_give_a_codec(tmp_path, shards, monkeypa
     front = Front(FrontConfig(width=16, dilations=(1, 2), hidden=8))
     checkpoints.save(tmp_path / "front.safetensors", dict(front.state_dict()), asdict(front.config))
     loop = {"steps": 2, "batch": 4, "warmup": 1, "evaluate_every": 2, "save_every": 2}
-    loops = {f"{stage}_loop": loop for stage in ("vocoder", "codec", "decoder")}
-    config = {"model": SMALL, "codec": {"crop_s": 0.64}, "decoder": {"crop_s": 0.64, "adversarial": True}, **loops}
+    loops = {f"{stage}_loop": loop for stage in ("vocoder", "codec", "joint", "decoder")}
+    stages = {"codec": {}, "joint": {"sound": True}, "decoder": {"adversarial": True}}
+    config = {"model": SMALL, **{name: {"crop_s": 0.64, **more} for name, more in stages.items()}, **loops}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
     run = CliRunner().invoke(
         app,
@@ -67,7 +68,7 @@ def test_all_stages_run_to_their_end_and_give_a_codec(tmp_path, shards, monkeypa
     )  # fmt: skip
     assert run.exit_code == 0, run.output
     codec = load_codec(str(tmp_path / "run/decoder/best.safetensors"))
-    before = checkpoints.load(tmp_path / "run/codec/best.safetensors").tensors
+    before = checkpoints.load(tmp_path / "run/joint/best.safetensors").tensors
     after = checkpoints.load(tmp_path / "run/decoder/best.safetensors").tensors
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("encoder.")), "tokens moved"
     assert any(not torch.equal(before[name], after[name]) for name in before if name.startswith("connector."))
@@ -77,9 +78,10 @@ def test_all_stages_run_to_their_end_and_give_a_codec(tmp_path, shards, monkeypa
 
 def test_every_shipped_codec_config_builds():
     for name, least, most in (("codec-nano", 2, 4), ("codec-base", 6, 7.5)):
+        loops = {f"{stage}_loop": LoopConfig for stage in ("vocoder", "codec", "joint", "decoder")}
         parts = read_config(
-            name, model=tasks.CodecConfig, augmentation=Augmentation, vocoder=tasks.VocoderTraining, vocoder_loop=LoopConfig,
-            codec=tasks.CodecTraining, codec_loop=LoopConfig, decoder=tasks.DecoderTraining, decoder_loop=LoopConfig,
+            name, model=tasks.CodecConfig, augmentation=Augmentation, vocoder=tasks.VocoderTraining,
+            codec=tasks.CodecTraining, joint=tasks.CodecTraining, decoder=tasks.DecoderTraining, **loops,
         )  # fmt: skip
         size = sum(p.numel() for p in tasks.Codec(parts["model"]).parameters()) / 1e6
         assert least < size < most

@@ -158,6 +158,7 @@ class Stage(StrEnum):
     ALL = "all"
     VOCODER = "vocoder"
     CODEC = "codec"
+    JOINT = "joint"
     DECODER = "decoder"
 
 
@@ -171,29 +172,32 @@ def codec(
     front: Annotated[str, typer.Option(help="Speech front whose trunk the semantic encoder begins as.")] = "front",
     init: Annotated[str | None, typer.Option(help="Codec (name or path) whose decoder is trained on.")] = None,
 ) -> None:
-    """Train the speech codec: the vocoder, then the tokens, then the whole decoder on frozen tokens."""
+    """Train the speech codec: the vocoder, the tokens, both at once, then the decoder on frozen tokens."""
     from mien import checkpoints
     from mien.codec.model import CodecConfig
     from mien.training import codec as tasks
     from mien.training.loop import LoopConfig, train
     from mien.training.speech import Augmentation
 
+    loops = {f"{name}_loop": LoopConfig for name in list(Stage)[1:]}
     parts = read_config(
         config if config.endswith(".yaml") else f"codec-{config}", model=CodecConfig, augmentation=Augmentation,
-        vocoder=tasks.VocoderTraining, vocoder_loop=LoopConfig, codec=tasks.CodecTraining, codec_loop=LoopConfig,
-        decoder=tasks.DecoderTraining, decoder_loop=LoopConfig,
+        vocoder=tasks.VocoderTraining, codec=tasks.CodecTraining, joint=tasks.CodecTraining, decoder=tasks.DecoderTraining,
+        **loops,
     )  # fmt: skip
     model, augmentation = parts["model"], parts["augmentation"]
-    best = {name: out / name / "best.safetensors" for name in ("vocoder", "codec")}
-    for name in (Stage.VOCODER, Stage.CODEC, Stage.DECODER) if stage is Stage.ALL else (stage,):
+    vocoder = out / "vocoder" / "best.safetensors"
+    for name in list(Stage)[1:] if stage is Stage.ALL else (stage,):
         if name is Stage.VOCODER:
             task = tasks.VocoderTask(model.vocoder, parts["vocoder"], augmentation, shards)
-        elif name is Stage.CODEC:
-            task = tasks.CodecTask(model, parts["codec"], augmentation, shards, best["vocoder"])
-            task.warm_start(front)
+        elif name in (Stage.CODEC, Stage.JOINT):
+            task = tasks.CodecTask(model, parts[name], augmentation, shards, vocoder)
+            if name is Stage.CODEC:
+                task.warm_start(front)
+            else:
+                task.go_on(out / "codec")
         else:
-            start = checkpoints.load(init or best["codec"])
-            network = tasks.codec_of(start, None if init else checkpoints.load(best["vocoder"]))
+            network = tasks.codec_of(checkpoints.load(init or out / "joint" / "best.safetensors"))
             task = tasks.DecoderTask(network, parts["decoder"], augmentation, shards)
         learning = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
         typer.echo(f"{name}: {learning / 1e6:.2f} M parameters learn from {len(task.clips)} recordings")

@@ -2,7 +2,8 @@
 
 vocoder: acoustic frames measured on recordings (envelope, pitch, voicing) to sound.
 codec: recordings to tokens and back to acoustic frames, which is cheap, since no sound is made.
-decoder: encoder and quantisers stand still; tokens to sound, the whole decoder at once.
+joint: all of it at once, recordings to tokens to sound.
+decoder: encoder and quantisers stand still; tokens to sound, if wanted with judges.
 """
 
 import copy
@@ -42,10 +43,12 @@ class VocoderTraining:
 class CodecTraining:
     """What is drawn, what is hidden and how it is weighed.
 
-    tiers: how often none, one, two and three tiers are kept. perturb: chance that the semantic encoder hears another
-    throat. lose: chance that frames are lost in a crop. unknown: chance that the decoder is not told the voice.
+    sound: whether the vocoder takes part and its sound counts, too. tiers: how often none, one, two and three tiers are
+    kept. perturb: chance that the semantic encoder hears another throat. lose: chance that frames are lost in a crop.
+    unknown: chance that the decoder is not told the voice.
     """
 
+    sound: bool = False
     crop_s: float = 2.56
     voice_balance: float = 0.4
     tiers: tuple[float, ...] = (0.4, 0.1, 0.1, 0.4)
@@ -57,10 +60,11 @@ class CodecTraining:
     unknown: float = 0.1
     free_bits: float = 0.25  # nats of a digit's KL divergence that cost nothing
     temperature: float = 0.07
-    audible: float = 3.5  # units of LogMel (45 dB) below a crop's loudest band where errors begin to count less
+    loudness: float = 0.4  # how errors count with loudness: e to that power for every unit of LogMel
     weights: dict[str, float] = field(
         default_factory=lambda: {
-            "envelope": 10.0, "pitch": 4.0, "voicing": 1.0, "levels": 1.0, "kl": 0.001, "phones": 0.3, "contrast": 0.1,
+            "envelope": 10.0, "pitch": 10.0, "voicing": 1.0, "levels": 1.0, "kl": 0.001, "phones": 0.3, "contrast": 0.1,
+            "mel": 1.0, "magnitude": 0.5, "convergence": 0.25,
         }  # fmt: skip
     )
 
@@ -74,7 +78,7 @@ class DecoderTraining:
     tiers: tuple[float, ...] = (0.4, 0.1, 0.1, 0.4)
     lose: float = 0.15
     unknown: float = 0.05
-    audible: float = 3.5
+    loudness: float = 0.4
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "envelope": 2.0, "pitch": 4.0, "voicing": 0.5,
@@ -242,19 +246,19 @@ class SpeechCrops:
 
 
 class CodecTask(SpeechCrops):
-    """Recordings to tokens and back to acoustic frames; see `loop.Task`. The vocoder only plays, it does not learn."""
+    """Recordings to tokens and back to acoustic frames or to sound; see `loop.Task`."""
 
     def __init__(
-        self, config: CodecConfig, training: CodecTraining, augmentation: Augmentation, shards: Path, vocoder: Path | None
+        self, config: CodecConfig, training: CodecTraining, augmentation: Augmentation, shards: Path, vocoder: Path
     ):
         super().__init__(training, augmentation, shards)
         self.training, self.weights = training, training.weights
         self.model = CodecTrainee(config)
         self.meter = EnvelopeMeter(config.n_mels)
-        codec = self.model.codec
-        if vocoder is not None:
-            codec.vocoder.load_state_dict({k: v.float() for k, v in checkpoints.load(vocoder).tensors.items()})
-        codec.vocoder.requires_grad_(False)
+        self.spectra = SpectralLoss(SAMPLE_RATE)
+        self.vocoder = {name: tensor.float() for name, tensor in checkpoints.load(vocoder).tensors.items()}
+        self.model.codec.vocoder.load_state_dict(self.vocoder)
+        self.model.codec.vocoder.requires_grad_(training.sound)
 
     def warm_start(self, front: str) -> None:
         """Begin the semantic trunk as that of a trained speech front of the same sizes."""
@@ -265,6 +269,12 @@ class CodecTask(SpeechCrops):
         known["stem.weight"] = F.pad(known["stem.weight"], (0, 0, 0, lags))
         trunk.load_state_dict(known)
 
+    def go_on(self, run: Path) -> None:
+        """Begin with the averaged weights of another run of this task, all but the vocoder's."""
+        state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)["average"]
+        self.model.load_state_dict({k.removeprefix("module."): v for k, v in state.items() if k != "n_averaged"})
+        self.model.codec.vocoder.load_state_dict(self.vocoder)
+
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """How far the acoustic frames are from those measured, and what text says about S."""
         training, trainee = self.training, self.model
@@ -273,7 +283,7 @@ class CodecTask(SpeechCrops):
         ahead = trainee.codec.config.look_ahead
         layout = trainee.codec.config.layout
         rows, device = len(batch["heard"]), batch["heard"].device
-        self.meter.to(device)
+        self.meter.to(device), self.spectra.to(device)
         with torch.no_grad():
             envelope = self.meter(batch["clean"])[:, : batch["log_pitch"].shape[1]]
             heard, _ = encoder.ear(batch["heard"])
@@ -290,7 +300,10 @@ class CodecTask(SpeechCrops):
         known = (torch.rand(rows, 1, 1, device=device) >= training.unknown).float()
         kept = draw_kept(rows, hidden.shape[1] - ahead, training, device)
         frames, voicing, _ = connector(semantic[:, ahead:], tiers[:, ahead:], kept, voice, known)
-        losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.audible)
+        losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.loudness)
+        if training.sound:
+            sound, _ = trainee.codec.vocoder(Acoustics(frames.envelope, batch["log_pitch"], frames.voicing))
+            losses = losses | self.spectra(sound, batch["clean"][:, : sound.shape[1]])
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance) - training.free_bits
         labels = batch["labels"].unflatten(1, (-1, 2))
         logits = encoder.semantic.phones(hidden).float().unflatten(-1, (4, -1))
@@ -372,7 +385,7 @@ class DecoderTask(SpeechCrops):
         known = (torch.rand(rows, 1, 1, device=device) >= training.unknown).float()
         kept = draw_kept(rows, heard.shape[1] // HOPS - ahead, training, device)
         frames, voicing, _ = codec.connector(semantic[:, ahead:], tiers[:, ahead:], kept, voice, known)
-        losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.audible)
+        losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.loudness)
         sound, _ = codec.vocoder(Acoustics(frames.envelope, batch["log_pitch"], frames.voicing))
         clean = batch["clean"][:, : sound.shape[1]]
         losses = losses | self.spectra(sound, clean)
@@ -390,12 +403,10 @@ class DecoderTask(SpeechCrops):
         save_codec(model.codec, path)
 
 
-def codec_of(tokens: checkpoints.Checkpoint, vocoder: checkpoints.Checkpoint | None = None) -> Codec:
-    """A codec to train on, in single precision; with a vocoder, that one takes the place of its own."""
-    codec = Codec(CodecConfig(**tokens.config))
-    codec.load_state_dict({name: tensor.float() for name, tensor in tokens.tensors.items()})
-    if vocoder is not None:
-        codec.vocoder.load_state_dict({name: tensor.float() for name, tensor in vocoder.tensors.items()})
+def codec_of(checkpoint: checkpoints.Checkpoint) -> Codec:
+    """A codec to train on, in single precision."""
+    codec = Codec(CodecConfig(**checkpoint.config))
+    codec.load_state_dict({k: v.float() for k, v in checkpoint.tensors.items() if not k.startswith("tables.")})
     return codec
 
 
@@ -431,11 +442,11 @@ def _evenness(digits: np.ndarray, n_levels: int) -> float:
 
 
 def frame_losses(
-    frames: Acoustics, logits: Tensor, envelope: Tensor, log_pitch: Tensor, voicing: Tensor, audible: float
+    frames: Acoustics, logits: Tensor, envelope: Tensor, log_pitch: Tensor, voicing: Tensor, loudness: float
 ) -> dict[str, Tensor]:
-    """Errors of acoustic frames; of the envelope, what is far below the loudest band counts a third."""
-    loudest = envelope.amax((1, 2), keepdim=True)
-    weight = 0.3 + 0.7 * ((envelope - loudest + audible) / 0.4).sigmoid()
+    """Errors of acoustic frames; those of the envelope count the more the louder it is there, as to an ear."""
+    weight = (loudness * (envelope - envelope.amax((1, 2), keepdim=True))).exp()
+    weight = weight / weight.mean((1, 2), keepdim=True)
     apart = (frames.envelope.float() - envelope).abs()
     off = (frames.log_pitch.float() - log_pitch).abs() * voicing
     return {
