@@ -1,5 +1,7 @@
-"""Speech as 25 frames a second: what is said, and later how it is said, in few bits.
+"""Speech as 25 frames a second: what is said and how it is said, in few bits, and back.
 
-So far the room holds the codec's first stage, a small causal phone recogniser: `mien.codec.front` (the model and what
-it gives), `mien.codec.phones` (the phone set, decoding and alignment) and `mien.codec.mel` (the log-mel it hears).
+`mien.codec.model` is the codec (encoders, quantisers, connector), `mien.codec.vocoder` makes the sound,
+`mien.codec.bitstream` and `mien.codec.packets` count every bit of files and of live speech, `mien.codec.stream` runs live,
+`mien.codec.evaluation` judges. `mien.codec.front` is the speech front of the portrait, whose trunk the codec's semantic
+encoder began as. From the shell: `mien codec --help`.
 """

@@ -211,7 +211,7 @@ def bench(
 ) -> None:
     """Time the codec on one thread: recordings, single frames of a stream; count its memory and parameters."""
     from mien.codec import bench as bench_module
-    from mien.portrait.bench import machine
+    from mien.layers.device import machine
 
     found = bench_module.bench(model, seconds) | {"machine": machine()}
     typer.echo(jsonlib.dumps(found) if json else bench_module.table(found))

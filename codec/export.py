@@ -41,7 +41,7 @@ class EncoderStep(nn.Module):
 
     def forward(
         self, samples: Tensor, ear: Memory, semantic: Memory, acoustic: Memory, moments: Tensor
-    ) -> tuple[Tensor | Memory, ...]:
+    ) -> tuple[Any, ...]:
         """samples (1, 640) and the parts of an `EncoderState` to digits, pre-activations and the next parts."""
         e = self.encoder
         _, _, *raw, after = e.listen(samples, EncoderState(ear, semantic, acoustic, moments, 0))
@@ -61,7 +61,7 @@ class DecoderStep(nn.Module):
         self, semantic: Tensor, tiers: Tensor, kept: Tensor, voice: Tensor, known: Tensor, connector: Memory,
         vocoder: Memory, log_pitch: Tensor, phase: Tensor, position: Tensor, harmonic: Tensor, noise: Tensor,
         overlap: Tensor,
-    ) -> tuple[Tensor | Memory, ...]:  # fmt: skip
+    ) -> tuple[Any, ...]:  # fmt: skip
         """What `Codec.utter` takes, with the parts of a `DecoderState`, to samples (1, 640) and the next parts."""
         state = DecoderState(connector, VocoderState(vocoder, log_pitch, phase, position, harmonic, noise, overlap))
         samples, after = self.codec.utter(semantic, tiers.unflatten(-1, (self.codec.config.layout.tiers, -1)), kept, voice,
@@ -105,8 +105,7 @@ def _encoder_step(codec: Codec) -> tuple[nn.Module, Named, Named, list[str]]:
     samples = torch.zeros(1, FRAME_LENGTH)
     with torch.no_grad():
         *_, after = codec.encoder.listen(samples, codec.start_encoding())
-    states = {name: getattr(after, name) for name in ("ear", "semantic", "acoustic", "moments")}
-    first = torch.utils._pytree.tree_map(torch.zeros_like, states)
+    first: Named = {name: _silent(getattr(after, name)) for name in ("ear", "semantic", "acoustic", "moments")}
     return EncoderStep(codec).eval(), {"samples": samples}, first, [*DIGITS, *(f"{name}_raw" for name in DIGITS)]
 
 
@@ -128,8 +127,8 @@ def _decoder_step(codec: Codec) -> tuple[nn.Module, Named, Named, list[str]]:
         )  # fmt: skip
     vocoder = start.vocoder
     first: Named = {
-        "connector": tuple(torch.zeros_like(x) for x in after.connector or ()),
-        "vocoder": tuple(torch.zeros_like(x) for x in after.vocoder.memory or ()),
+        "connector": _silent(after.connector),
+        "vocoder": _silent(after.vocoder.memory),
         "log_pitch": vocoder.log_pitch,
         "phase": vocoder.phase,
         "position": torch.tensor(vocoder.position),
@@ -138,6 +137,12 @@ def _decoder_step(codec: Codec) -> tuple[nn.Module, Named, Named, list[str]]:
         "overlap": vocoder.overlap.clone(),
     }
     return DecoderStep(codec).eval(), inputs, first, ["samples"]
+
+
+def _silent(state: Tensor | Memory | None) -> Tensor | Memory:
+    """What a state of this shape is before anything was heard."""
+    assert state is not None
+    return torch.zeros_like(state) if isinstance(state, Tensor) else tuple(map(torch.zeros_like, state))
 
 
 def _write(step: nn.Module, inputs: Named, states: Named, results: Sequence[str], path: Path) -> dict[str, Any]:

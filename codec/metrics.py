@@ -42,7 +42,8 @@ FIGURES: dict[str, tuple[str, str, str]] = {
     "dnsmos": ("MOS", "higher", "DNSMOS P.835 overall (package speechmos), over windows of 9 s that cover the clip"),
     "dnsmos_speech": ("MOS", "higher", "DNSMOS P.835 of the speech"),
     "dnsmos_background": ("MOS", "higher", "DNSMOS P.835 of the background"),
-    "f0": ("cents", "lower", "rms error of F0 where both are voiced (WORLD's dio and stonemask, 10 ms)"),
+    # WORLD listens for the fundamental itself: where a codec weakens it, as Codec 2 does, it hears the octave.
+    "f0": ("cents", "lower", "rms error of F0, octaves too, where both are voiced (WORLD's dio and stonemask, 10 ms)"),
     "voicing": ("share", "lower", "frames of 10 ms that are voiced in one and not in the other"),
     "rtf_encode": ("s/s", "lower", "time to encode over the clips' length; a program's start counts"),
     "rtf_decode": ("s/s", "lower", "time to decode over the clips' length; a program's start counts"),

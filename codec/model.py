@@ -14,6 +14,7 @@ digits below a quantiser's thresholds, and the codes of a recording are the same
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ from mien.codec.quantise import Quantiser
 from mien.codec.tokens import Layout, Tokens
 from mien.codec.vocoder import SAMPLE_RATE, Acoustics, Vocoder, VocoderConfig, VocoderState
 from mien.layers.conv import CausalBlock, CausalConv1d
+
+if TYPE_CHECKING:
+    from mien.codec.emotion import Feeling
 
 HOPS = 4  # acoustic frames in a codec frame
 CHUNK = 250  # frames that are computed at once offline, so that memory stays flat in the sound's length
@@ -66,7 +70,7 @@ class CodecConfig:
         for name in ("semantic_dilations", "acoustic_dilations", "decoder_dilations", "frame_dilations"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if isinstance(self.layout, dict):
-            layout = {k: tuple(v) if isinstance(v, list) else v for k, v in self.layout.items()}
+            layout: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.layout.items()}
             object.__setattr__(self, "layout", Layout(**layout))
         if isinstance(self.vocoder, dict):
             object.__setattr__(self, "vocoder", VocoderConfig(**self.vocoder))
@@ -112,8 +116,8 @@ class Pairs(nn.Module):
     def forward(self, x: Tensor, state: Tensor | None, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(B, 2 T, D) to (B, T, D'); extra (B, T, D') is added before the block."""
         x = self.join(x.unflatten(1, (-1, 2)).flatten(2))
-        x, state = self.block(x if extra is None else x + extra, state)
-        return self.norm(x), state
+        x, after = self.block(x if extra is None else x + extra, state)
+        return self.norm(x), after
 
 
 class SemanticEncoder(nn.Module):
@@ -419,6 +423,12 @@ class Codec(nn.Module):
         logits = logits[1 : n + 1, :2].reshape(2 * n, len(PHONES))  # a frame's phones are told best by the frame after it
         odds = np.exp(logits - logits.max(1, keepdims=True)) if n else logits
         return Features(continuous[:n], values[:n], odds / odds.sum(1, keepdims=True), voice[:n], acoustic[:n])
+
+    def emotion(self, samples: np.ndarray) -> "Feeling":
+        """(S,) float32 samples at 16 kHz to how they feel, by the checkpoint `codec-emotion`; see `mien.codec.emotion`."""
+        from mien.codec.emotion import load_reader
+
+        return load_reader().read(self, samples)
 
     # Streams
 

@@ -61,7 +61,7 @@ class VocoderState:
     memory: tuple[Tensor, ...] | None  # every block's past; None: nothing was said yet
     log_pitch: Tensor  # (B,) of the last frame, float64
     phase: Tensor  # (B,) of the harmonic source, in cycles, float64
-    position: int  # in the noise
+    position: int | Tensor  # in the noise; a tensor where a graph is exported
     harmonic: Tensor  # (B, HOP) the last hop of either source
     noise: Tensor
     overlap: Tensor  # (B, HOP) what the next hop adds to

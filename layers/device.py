@@ -1,6 +1,8 @@
-"""Where models run: the one reading of `device=` and `--device`."""
+"""Where models run: the one reading of `device=` and `--device`, and what machine this is."""
 
-from typing import Literal, get_args
+import os
+import platform
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -21,3 +23,9 @@ def pick_device(name: DeviceName = "auto") -> torch.device:
         reason = "this torch is a CPU build" if name == "cuda" and not torch.version.cuda else "this machine has none"
         raise ValueError(f"device '{name}' is not to be had ({reason}): choose auto or cpu.")
     return torch.device(name)
+
+
+def machine() -> dict[str, Any]:
+    """What figures are taken on, and how busy it is."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "load": load}

@@ -6,7 +6,6 @@ from the operating system: the process's largest resident set.
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mien.layers.device import machine
 from mien.media import Sound, load_image, load_sound, read_frames, save_image, write_film
 from mien.media.sound import save_sound
 
@@ -76,12 +76,6 @@ def bench(model: str = "animator-nano", memory: bool = True, news: Callable[[str
             out["memory"].append({"size": side, "minutes": minutes, "peak_mb": run.peak_mb, "rtf": run.rtf})
             news(f"{minutes} min at {side}: {run.peak_mb:.0f} MB, RTF {run.rtf:.2f}")
     return out
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were taken on, and how busy it was."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "load": load}
 
 
 def framed(picture: np.ndarray, width: int, height: int) -> np.ndarray:

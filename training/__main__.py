@@ -191,17 +191,44 @@ def codec(
         if name is Stage.VOCODER:
             task = tasks.VocoderTask(model.vocoder, parts["vocoder"], augmentation, shards)
         elif name in (Stage.CODEC, Stage.JOINT):
-            task = tasks.CodecTask(model, parts[name], augmentation, shards, vocoder)
+            task = tasks.CodecTask(model, parts[name], augmentation, shards, vocoder, front)
             if name is Stage.CODEC:
-                task.warm_start(front)
+                task.warm_start()
             else:
                 task.go_on(out / "codec")
         else:
             network = tasks.codec_of(checkpoints.load(init or out / "joint" / "best.safetensors"))
-            task = tasks.DecoderTask(network, parts["decoder"], augmentation, shards)
+            task = tasks.DecoderTask(network, parts["decoder"], augmentation, shards, front)
         learning = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
         typer.echo(f"{name}: {learning / 1e6:.2f} M parameters learn from {len(task.clips)} recordings")
         typer.echo(json.dumps(train(task, parts[f"{name}_loop"], out / name)))
+
+
+@app.command()
+@one_sentence
+def emotion(
+    data: Annotated[Path, typer.Option(help="Folder of speech whose manifest.csv lists acted corpora.")],
+    codec: Annotated[str, typer.Option(help="Codec whose features are read (name or path).")] = "codec-16k",
+    out: Annotated[Path, typer.Option(help="Folder for the reader and its report.")] = Path("runs/emotion"),
+) -> None:
+    """Train the emotion reader on acted speech; its weights are not free for every use, as that speech is not."""
+    from mien.cli import progress_bar
+    from mien.codec.model import load_codec
+    from mien.training import emotion as task
+
+    model = load_codec(codec)
+    with progress_bar(label="hearing") as progress:
+        clips = task.load_clips(data, model, progress)
+    reader = task.fit([clip for clip in clips if clip.split == "train"], model.config.name)
+    out.mkdir(parents=True, exist_ok=True)
+    task.save(reader, out / "codec-emotion.safetensors")
+    report = {split: task.evaluate(reader, [clip for clip in clips if clip.split == split]) for split in ("val", "test")}
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    for split, corpora in report.items():
+        for corpus, figures in corpora.items():
+            typer.echo(f"{split} {corpus}: {json.dumps({k: v for k, v in figures.items() if k != 'confusion'})}")
+            if "confusion" in figures:
+                typer.echo(task.table_of(figures["confusion"]))
 
 
 @app.command()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien import checkpoints
-from mien.codec.front import FRAME_LENGTH
+from mien.codec.front import FRAME_LENGTH, Front, load_front
 from mien.codec.model import HOPS, Codec, CodecConfig, Connector, Encoder
 from mien.codec.phones import PHONES
 from mien.codec.vocoder import HOP, PITCH_LEAD, SAMPLE_RATE, Acoustics, EnvelopeMeter, Vocoder, VocoderConfig
@@ -64,7 +64,7 @@ class CodecTraining:
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "envelope": 10.0, "pitch": 10.0, "voicing": 1.0, "levels": 1.0, "kl": 0.001, "phones": 0.3, "contrast": 0.1,
-            "mel": 1.0, "magnitude": 0.5, "convergence": 0.25,
+            "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "recognition": 0.5,
         }  # fmt: skip
     )
 
@@ -82,7 +82,7 @@ class DecoderTraining:
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "envelope": 2.0, "pitch": 4.0, "voicing": 0.5,
-            "judge": 1.0, "adversarial": 0.1, "matching": 0.2,
+            "recognition": 0.5, "judge": 1.0, "adversarial": 0.1, "matching": 0.2,
         }  # fmt: skip
     )
     adversarial: bool = False  # whether judges take part
@@ -132,6 +132,25 @@ def pesq_of(clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     return float(np.mean([score for score in scores if score > 0]))
 
 
+class Listener:
+    """How far made sound is from recorded sound: as spectra, and to a frozen speech front that should hear the same phones
+    in both (after the recognition loss of JHCodec)."""
+
+    def __init__(self, front: Front):
+        self.front = front.requires_grad_(False)
+        self.spectra = SpectralLoss(SAMPLE_RATE)
+
+    def losses(self, made: Tensor, recorded: Tensor) -> dict[str, Tensor]:
+        """Two sounds (B, S), S a multiple of 320, to the losses of `SpectralLoss` and `recognition`."""
+        self.front.to(made.device)
+        self.spectra.to(made.device)
+        with torch.no_grad():
+            _, said, _ = self.front(recorded)
+        _, heard, _ = self.front(made)
+        recognition = F.kl_div(heard.float().log_softmax(-1), said.float().softmax(-1), reduction="none").sum(-1).mean()
+        return self.spectra(made, recorded) | {"recognition": recognition}
+
+
 class VocoderTask:
     """Acoustic frames as measured, to sound; see `loop.Task`."""
 
@@ -163,7 +182,8 @@ class VocoderTask:
 
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """How far the sound is from the one that was measured."""
-        self.meter.to(batch["sound"].device), self.spectra.to(batch["sound"].device)
+        self.meter.to(batch["sound"].device)
+        self.spectra.to(batch["sound"].device)
         with torch.no_grad():
             envelope = self.meter(batch["sound"])
         sound, _ = model(Acoustics(envelope, batch["log_pitch"], batch["voicing"]))
@@ -249,22 +269,28 @@ class CodecTask(SpeechCrops):
     """Recordings to tokens and back to acoustic frames or to sound; see `loop.Task`."""
 
     def __init__(
-        self, config: CodecConfig, training: CodecTraining, augmentation: Augmentation, shards: Path, vocoder: Path
+        self,
+        config: CodecConfig,
+        training: CodecTraining,
+        augmentation: Augmentation,
+        shards: Path,
+        vocoder: Path,
+        front: str = "front",
     ):
         super().__init__(training, augmentation, shards)
         self.training, self.weights = training, training.weights
         self.model = CodecTrainee(config)
         self.meter = EnvelopeMeter(config.n_mels)
-        self.spectra = SpectralLoss(SAMPLE_RATE)
+        self.listener = Listener(load_front(front))
         self.vocoder = {name: tensor.float() for name, tensor in checkpoints.load(vocoder).tensors.items()}
         self.model.codec.vocoder.load_state_dict(self.vocoder)
         self.model.codec.vocoder.requires_grad_(training.sound)
 
-    def warm_start(self, front: str) -> None:
-        """Begin the semantic trunk as that of a trained speech front of the same sizes."""
-        tensors = checkpoints.load(front).tensors
+    def warm_start(self) -> None:
+        """Begin the semantic trunk as that of the speech front, which has the same sizes."""
+        tensors = self.listener.front.state_dict()
         trunk = self.model.codec.encoder.semantic.trunk
-        known = {name: tensors[name].float() for name in trunk.state_dict()}
+        known = {name: tensors[name] for name in trunk.state_dict()}
         lags = self.model.codec.config.n_lags  # of which the front has not heard
         known["stem.weight"] = F.pad(known["stem.weight"], (0, 0, 0, lags))
         trunk.load_state_dict(known)
@@ -283,7 +309,7 @@ class CodecTask(SpeechCrops):
         ahead = trainee.codec.config.look_ahead
         layout = trainee.codec.config.layout
         rows, device = len(batch["heard"]), batch["heard"].device
-        self.meter.to(device), self.spectra.to(device)
+        self.meter.to(device)
         with torch.no_grad():
             envelope = self.meter(batch["clean"])[:, : batch["log_pitch"].shape[1]]
             heard, _ = encoder.ear(batch["heard"])
@@ -303,7 +329,7 @@ class CodecTask(SpeechCrops):
         losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.loudness)
         if training.sound:
             sound, _ = trainee.codec.vocoder(Acoustics(frames.envelope, batch["log_pitch"], frames.voicing))
-            losses = losses | self.spectra(sound, batch["clean"][:, : sound.shape[1]])
+            losses = losses | self.listener.losses(sound, batch["clean"][:, : sound.shape[1]])
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance) - training.free_bits
         labels = batch["labels"].unflatten(1, (-1, 2))
         logits = encoder.semantic.phones(hidden).float().unflatten(-1, (4, -1))
@@ -354,13 +380,15 @@ class DecoderTrainee(nn.Module):
 class DecoderTask(SpeechCrops):
     """Tokens to sound: connector and vocoder learn together, encoder and quantisers stand still; see `loop.Task`."""
 
-    def __init__(self, codec: Codec, training: DecoderTraining, augmentation: Augmentation, shards: Path):
+    def __init__(
+        self, codec: Codec, training: DecoderTraining, augmentation: Augmentation, shards: Path, front: str = "front"
+    ):
         super().__init__(training, augmentation, shards)
         self.training, self.weights = training, training.weights
         self.model = DecoderTrainee(codec, training.adversarial)
         codec.encoder.requires_grad_(False)
         self.meter = EnvelopeMeter(codec.config.n_mels)
-        self.spectra = SpectralLoss(SAMPLE_RATE)
+        self.listener = Listener(load_front(front))
 
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """How far sound and acoustic frames are from those of the recording.
@@ -372,7 +400,7 @@ class DecoderTask(SpeechCrops):
         encoder: Encoder = codec.encoder.eval()
         layout, ahead = codec.config.layout, codec.config.look_ahead
         rows, device = len(batch["heard"]), batch["heard"].device
-        self.meter.to(device), self.spectra.to(device)
+        self.meter.to(device)
         with torch.no_grad():
             envelope = self.meter(batch["clean"])[:, : batch["log_pitch"].shape[1]]
             heard, _ = encoder.ear(batch["heard"])
@@ -388,7 +416,7 @@ class DecoderTask(SpeechCrops):
         losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.loudness)
         sound, _ = codec.vocoder(Acoustics(frames.envelope, batch["log_pitch"], frames.voicing))
         clean = batch["clean"][:, : sound.shape[1]]
-        losses = losses | self.spectra(sound, clean)
+        losses = losses | self.listener.losses(sound, clean)
         return losses | self.model.adversary.losses(sound, clean) if self.model.adversary else losses
 
     @torch.inference_mode()
