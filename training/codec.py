@@ -36,7 +36,9 @@ class VocoderTraining:
     crop_s: float = 1.28
     voice_balance: float = 0.4  # 0: clips come by their duration; 1: every voice as often
     level_db: tuple[float, float] = (-36.0, -14.0)
-    weights: dict[str, float] = field(default_factory=lambda: {"mel": 1.0, "magnitude": 0.5, "convergence": 0.5})
+    weights: dict[str, float] = field(
+        default_factory=lambda: {"mel": 1.0, "magnitude": 0.5, "convergence": 0.5, "loudness": 1.0}
+    )
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class CodecTraining:
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "envelope": 10.0, "pitch": 10.0, "voicing": 1.0, "levels": 1.0, "kl": 0.001, "phones": 0.3, "contrast": 0.1,
-            "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "recognition": 0.5,
+            "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "loudness": 3.0, "recognition": 3.0,
         }  # fmt: skip
     )
 
@@ -82,7 +84,7 @@ class DecoderTraining:
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "envelope": 2.0, "pitch": 4.0, "voicing": 0.5,
-            "recognition": 0.5, "judge": 1.0, "adversarial": 0.1, "matching": 0.2,
+            "loudness": 3.0, "recognition": 3.0, "judge": 1.0, "adversarial": 0.1, "matching": 0.2,
         }  # fmt: skip
     )
     adversarial: bool = False  # whether judges take part

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,7 +170,7 @@ def evaluate(reader: EmotionReader, clips: Sequence[Clip]) -> dict[str, dict[str
     Only a corpus's own categories are choices. agreement: concordance with the labels' dimensions (Lin 1989), and of
     BAVED that of arousal alone.
     """
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for corpus in dict.fromkeys(clip.corpus for clip in clips):
         own = [clip for clip in clips if clip.corpus == corpus]
         feelings = [reader.feel(clip.frames.astype(np.float32), clip.spoken) for clip in own]
