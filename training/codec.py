@@ -65,7 +65,8 @@ class CodecTraining:
     loudness: float = 0.4  # how errors count with loudness: e to that power for every unit of LogMel
     weights: dict[str, float] = field(
         default_factory=lambda: {
-            "envelope": 10.0, "pitch": 10.0, "voicing": 1.0, "levels": 1.0, "kl": 0.001, "phones": 0.3, "contrast": 0.1,
+            "envelope": 10.0, "pitch": 10.0, "voicing": 1.0, "levels": 1.0, "likeness": 1.0, "kl": 0.001,
+            "phones": 0.3, "contrast": 0.1,
             "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "loudness": 3.0, "recognition": 3.0,
         }  # fmt: skip
     )
@@ -320,8 +321,8 @@ class CodecTask(SpeechCrops):
         mean, log_variance = encoder.semantic.mean(hidden).float(), encoder.semantic.log_variance(hidden).float()
         drawn = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         semantic, _, levels_s = encoder.semantic_quantiser(drawn)
-        _, tiers, moments, _ = encoder.acoustic(heard, semantic.detach())
-        tiers, _, levels_t = encoder.tier_quantiser(tiers)
+        _, raw_tiers, moments, _ = encoder.acoustic(heard, semantic.detach())
+        tiers, _, levels_t = encoder.tier_quantiser(raw_tiers)
         tiers = tiers.unflatten(-1, (layout.tiers, -1))
         voice, _, levels_v = encoder.voice_quantiser(encoder.acoustic.voice_of(moments.float().sum(1, keepdim=True)))
         voice = voice.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # the other crop's
@@ -341,6 +342,7 @@ class CodecTask(SpeechCrops):
         )
         return losses | {
             "levels": levels_s + levels_t + levels_v,
+            "likeness": likeness(mean) + likeness(raw_tiers.float()),
             "kl": kl.clamp(min=0).mean(),
             "phones": phones,
             "contrast": self._contrast(hidden[:, ahead:], batch["labels"]),
@@ -484,6 +486,14 @@ def frame_losses(
         "pitch": off.sum() / (voicing.sum() + 1.0),
         "voicing": F.binary_cross_entropy_with_logits(logits.float(), voicing),
     }
+
+
+def likeness(x: Tensor) -> Tensor:
+    """Mean squared correlation between the D scalars of (B, T, D): what one tells of another is told twice."""
+    x = x.flatten(0, 1)
+    x = (x - x.mean(0)) / (x.std(0) + 1e-4)
+    correlation = x.T @ x / len(x)
+    return (correlation - torch.eye(x.shape[1], device=x.device)).square().sum() / (x.shape[1] * (x.shape[1] - 1))
 
 
 def draw_kept(
