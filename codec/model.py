@@ -13,7 +13,8 @@ digits below a quantiser's thresholds, and the codes of a recording are the same
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from mien.codec.vocoder import SAMPLE_RATE, Acoustics, Vocoder, VocoderConfig, V
 from mien.layers.conv import CausalBlock, CausalConv1d
 
 if TYPE_CHECKING:
+    from mien.checkpoints import Checkpoint
     from mien.codec.emotion import Feeling
 
 HOPS = 4  # acoustic frames in a codec frame
@@ -38,6 +40,7 @@ LOG_PITCH_MEAN, LOG_PITCH_SPREAD = 5.0, 0.4
 ENVELOPE_MEAN = 1.0
 KNEE = 0.9  # sample values beyond it are bent, so that nothing is clipped
 VOICE_MEMORY_S = 12.0  # how long the running voice remembers
+TABLES = "tables.frequencies"  # where a checkpoint keeps the tables of entropy coding
 VOICE_CHANGE = 0.25  # share of a voice's digits that must differ before it is sent again
 
 
@@ -201,10 +204,10 @@ class Encoder(nn.Module):
     def listen(
         self, samples: Tensor, state: "EncoderState"
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, "EncoderState"]:
-        """The next samples (1, 640 T) of a stream, as far as the quantisers' doors.
+        """The next samples (B, 640 T) of streams, as far as the quantisers' doors.
 
-        Returns semantic and acoustic features (1, T, D), and before their quantisers S (1, T, 5), the tiers (1, T, 5 K)
-        and the running voice (1, T, 24); and the next state.
+        Returns semantic and acoustic features (B, T, D), and before their quantisers S (B, T, 5), the tiers (B, T, 5 K)
+        and the running voice (B, T, 24); and the next state.
         """
         heard, ear_state = self.ear(samples.to(self.ear.mel.window), state.ear)
         heard = heard.to(self.semantic.mean.weight)
@@ -212,9 +215,9 @@ class Encoder(nn.Module):
         semantic = self.semantic.mean(hidden)
         values, _, _ = self.semantic_quantiser(semantic)
         features, tiers, moments, acoustic_state = self.acoustic(heard, values, state.acoustic)
-        running = _decaying_sum(moments[0], state.moments[0], VOICE_MEMORY_S)
-        after = replace(state, ear=ear_state, semantic=semantic_state, acoustic=acoustic_state, moments=running[-1:])
-        return hidden, features, semantic, tiers, self.acoustic.voice_of(running)[None], after
+        running = _decaying_sum(moments, state.moments, VOICE_MEMORY_S)
+        after = replace(state, ear=ear_state, semantic=semantic_state, acoustic=acoustic_state, moments=running[:, -1])
+        return hidden, features, semantic, tiers, self.acoustic.voice_of(running), after
 
 
 class Connector(nn.Module):
@@ -298,7 +301,7 @@ class EncoderState:
     ear: Memory | None
     semantic: Memory | None
     acoustic: Memory | None
-    moments: Tensor  # (1, 1 + 2 V) running sums
+    moments: Tensor  # (B, 1 + 2 V) running sums
     frames_to_drop: int
 
 
@@ -317,6 +320,8 @@ class Features:
     continuous: (T, D) float32, the semantic features before the quantiser. semantic: (T, 5) float32, the values of S.
     posteriors_50hz: (2 T, 40) odds of `PHONES` every 20 ms. voice: (T, 24) float32, the running values of G. acoustic:
     (T, D) float32, how it is said: the features that the enhancement tiers are made of.
+
+    All follow their frame by `latency_ms` less a frame, the odds by one frame more: what comes after tells phones apart.
     """
 
     continuous: np.ndarray
@@ -432,10 +437,10 @@ class Codec(nn.Module):
 
     # Streams
 
-    def start_encoding(self) -> EncoderState:
-        """The state of a stream of which nothing was heard yet."""
+    def start_encoding(self, batch_size: int = 1) -> EncoderState:
+        """The state of streams of which nothing was heard yet; `encode_step` takes one, `Encoder.listen` any number."""
         weight = self.encoder.acoustic.voice.weight
-        moments = weight.new_zeros(1, 1 + weight.shape[1])
+        moments = weight.new_zeros(batch_size, 1 + weight.shape[1])
         return EncoderState(None, None, None, moments, self.config.look_ahead)
 
     def start_decoding(self) -> DecoderState:
@@ -465,14 +470,20 @@ class Codec(nn.Module):
 
     def encode_step(self, samples: np.ndarray, state: EncoderState) -> tuple[FrameCodes, EncoderState]:
         """The next samples of a stream, a whole number of frames of 640, to the frames that are ready: as many, less
-        `look_ahead` at the stream's beginning."""
+        `look_ahead` at the stream's beginning. Raises ValueError for another number of samples."""
+        if not len(samples) or len(samples) % FRAME_LENGTH:
+            raise ValueError(
+                f"a step takes whole frames of {FRAME_LENGTH} samples, not {len(samples)}: keep the rest for the next step."
+            )
         heard, state = self.hear(check_sound(samples), state)
         return heard.codes, state
 
     @torch.inference_mode()
     def decode_step(self, codes: FrameCodes, state: DecoderState) -> tuple[np.ndarray, DecoderState]:
         """The next N frames of a stream, each steered by its own voice, to their (640 N,) samples."""
-        n, n_tiers, width = codes.tiers.shape
+        n, n_tiers, _ = codes.tiers.shape
+        if not n:
+            return np.zeros(0, np.float32), state
         missing = self.config.layout.tiers - n_tiers
         kept = codes.kept if codes.kept is not None else np.ones((n, 1 + n_tiers))
         known = codes.known if codes.known is not None else np.ones(n)
@@ -530,13 +541,13 @@ class Codec(nn.Module):
 
 
 def _decaying_sum(moments: Tensor, before: Tensor, memory_s: float) -> Tensor:
-    """Running sums (N, M) of moments (N, M) that forget with a time constant, frame by frame at 25 Hz."""
+    """Running sums (B, T, M) of moments (B, T, M) that forget with a time constant, frame by frame at 25 Hz."""
     decay = float(np.exp(-FRAME_LENGTH / SAMPLE_RATE / memory_s))
     sums = []
-    for row in moments:
-        before = decay * before + row
+    for frame in moments.unbind(1):
+        before = decay * before + frame
         sums.append(before)
-    return torch.stack(sums)
+    return torch.stack(sums, 1)
 
 
 def _bend(sound: Tensor) -> Tensor:
@@ -549,10 +560,26 @@ def load_codec(name_or_path: str = "codec-16k", device: str = "cpu") -> Codec:
     """The trained codec, ready to use: by its name among the checkpoints or from a file."""
     from mien import checkpoints
 
-    checkpoint = checkpoints.load(name_or_path)
-    codec = Codec(CodecConfig(**checkpoint.config))
+    return build_codec(checkpoints.load(name_or_path)).ready().to(device)
+
+
+def build_codec(checkpoint: "Checkpoint") -> Codec:
+    """A codec from its weights, in single precision, as it is trained. Raises ValueError for other weights."""
     weights = dict(checkpoint.tensors)
-    if "tables.frequencies" in weights:
-        codec.tables = {"frequencies": weights.pop("tables.frequencies").numpy()}
+    if "layout" not in checkpoint.config:
+        raise ValueError(f"{checkpoint.path.name} holds no codec: give the name or the file of one, such as codec-16k.")
+    codec = Codec(CodecConfig(**checkpoint.config))
+    if TABLES in weights:
+        codec.tables = {"frequencies": weights.pop(TABLES).numpy()}
     codec.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    return codec.ready().to(device)
+    return codec
+
+
+def save_codec(codec: Codec, path: Path) -> None:
+    """Write a codec in half precision, its tables as they are."""
+    from mien import checkpoints
+
+    tensors = {name: tensor.half() for name, tensor in codec.state_dict().items()}
+    if codec.tables is not None:
+        tensors[TABLES] = torch.from_numpy(codec.tables["frequencies"])
+    checkpoints.save(path, tensors, asdict(codec.config))

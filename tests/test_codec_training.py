@@ -67,7 +67,8 @@ def test_all_stages_run_to_their_end_and_give_a_codec(tmp_path, shards, monkeypa
          "--front", str(tmp_path / "front.safetensors")],
     )  # fmt: skip
     assert run.exit_code == 0, run.output
-    codec = load_codec(str(tmp_path / "run/decoder/best.safetensors"))
+    codec = load_codec(str(tmp_path / "run/codec-small.safetensors"))
+    assert codec.tables is not None
     before = checkpoints.load(tmp_path / "run/joint/best.safetensors").tensors
     after = checkpoints.load(tmp_path / "run/decoder/best.safetensors").tensors
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("encoder.")), "tokens moved"
@@ -116,7 +117,10 @@ def test_spectra_are_zero_for_the_same_sound_and_grow_with_noise():
     sound = torch.from_numpy(voice(1.0, 130.0)[0].astype(np.float32) / 32768)[None]
     noise = torch.from_numpy(rng.standard_normal(sound.shape[1]).astype(np.float32))[None]
     loss = SpectralLoss()
-    assert all(value < 1e-5 for value in loss(sound, sound).values())
+    assert all(value < 2e-4 for value in loss(sound, sound).values())
+    silent = torch.zeros(1, 16_000, requires_grad=True)
+    sum(loss(silent, torch.zeros(1, 16_000)).values()).backward()
+    assert silent.grad is not None and silent.grad.isfinite().all()
     little, much = loss(sound + 0.001 * noise, sound), loss(sound + 0.05 * noise, sound)
     assert all(0 < little[name] < much[name] for name in little)
 
@@ -153,4 +157,5 @@ def test_what_is_kept_is_the_lower_tiers_and_losses_come_in_bursts():
     assert kept.shape == (64, 40, 4)
     assert (kept[..., 1:] <= kept[..., :-1]).all(), "a tier without those below it"
     lost = kept[..., 0] == 0
-    assert (lost.sum(1) >= 1).all() and (lost.sum(1) <= 7).all()
+    assert (lost.sum(1) <= 7).all() and lost.any(1).float().mean() > 0.2
+    assert (~lost.any(1)).any(), "S is sent again with the next packet, half of the time"

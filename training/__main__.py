@@ -160,6 +160,7 @@ class Stage(StrEnum):
     CODEC = "codec"
     JOINT = "joint"
     DECODER = "decoder"
+    TABLES = "tables"
 
 
 @app.command()
@@ -172,14 +173,16 @@ def codec(
     front: Annotated[str, typer.Option(help="Speech front whose trunk the semantic encoder begins as.")] = "front",
     init: Annotated[str | None, typer.Option(help="Codec (name or path) whose decoder is trained on.")] = None,
 ) -> None:
-    """Train the speech codec: the vocoder, the tokens, both at once, then the decoder on frozen tokens."""
+    """Train the speech codec: the vocoder, the tokens, both at once, the decoder on frozen tokens; then count tables."""
     from mien import checkpoints
-    from mien.codec.model import CodecConfig
+    from mien.codec.model import CodecConfig, build_codec, save_codec
     from mien.training import codec as tasks
     from mien.training.loop import LoopConfig, train
     from mien.training.speech import Augmentation
 
-    loops = {f"{name}_loop": LoopConfig for name in list(Stage)[1:]}
+    if init and stage not in (Stage.DECODER, Stage.TABLES):
+        raise ValueError("--init is a codec to go on from: say --stage decoder or --stage tables with it.")
+    loops = {f"{name}_loop": LoopConfig for name in list(Stage)[1:-1]}
     parts = read_config(
         config if config.endswith(".yaml") else f"codec-{config}", model=CodecConfig, augmentation=Augmentation,
         vocoder=tasks.VocoderTraining, codec=tasks.CodecTraining, joint=tasks.CodecTraining, decoder=tasks.DecoderTraining,
@@ -196,9 +199,15 @@ def codec(
                 task.warm_start()
             else:
                 task.go_on(out / "codec")
-        else:
-            network = tasks.codec_of(checkpoints.load(init or out / "joint" / "best.safetensors"))
+        elif name is Stage.DECODER:
+            network = build_codec(checkpoints.load(init or out / "joint" / "best.safetensors"))
             task = tasks.DecoderTask(network, parts["decoder"], augmentation, shards, front)
+        else:
+            done = next(run for run in (out / "decoder", out / "joint") if init or (run / "best.safetensors").is_file())
+            network = build_codec(checkpoints.load(init or done / "best.safetensors"))
+            save_codec(tasks.with_tables(network, shards), out / f"{network.config.name}.safetensors")
+            typer.echo(f"{out / network.config.name}.safetensors is ready, with tables for entropy coding")
+            continue
         learning = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
         typer.echo(f"{name}: {learning / 1e6:.2f} M parameters learn from {len(task.clips)} recordings")
         typer.echo(json.dumps(train(task, parts[f"{name}_loop"], out / name)))

@@ -7,7 +7,7 @@ decoder: encoder and quantisers stand still; tokens to sound, if wanted with jud
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien import checkpoints
+from mien.codec import entropy
 from mien.codec.front import FRAME_LENGTH, Front, load_front
-from mien.codec.model import HOPS, Codec, CodecConfig, Connector, Encoder
+from mien.codec.model import HOPS, Codec, CodecConfig, Connector, Encoder, save_codec
 from mien.codec.phones import PHONES
 from mien.codec.vocoder import HOP, PITCH_LEAD, SAMPLE_RATE, Acoustics, EnvelopeMeter, Vocoder, VocoderConfig
 from mien.training.adversary import Adversary
@@ -126,13 +127,13 @@ def pick_clips(clips: Sequence[Clip], n: int, seconds: float) -> list[Clip]:
 
 
 def pesq_of(clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Mean wide-band PESQ of (original, decoded) pairs at 16 kHz. Raises ImportError when pesq is missing."""
+    """Mean wide-band PESQ of (original, decoded) pairs at 16 kHz. Raises ModuleNotFoundError without pesq."""
     try:
         from pesq import PesqError, pesq
     except ImportError as error:
-        raise ImportError("the codec's training is scored by PESQ: pip install 'mien[eval]'.") from error
+        raise ModuleNotFoundError("the codec's training is scored by PESQ: pip install 'mien[eval]'.") from error
     scores = [pesq(SAMPLE_RATE, a, b, "wb", on_error=PesqError.RETURN_VALUES) for a, b in clips]
-    return float(np.mean([score for score in scores if score > 0]))
+    return float(np.mean([max(score, 1.0) for score in scores]))  # where nothing can be heard to judge, the worst
 
 
 class Listener:
@@ -197,7 +198,7 @@ class VocoderTask:
         """PESQ of validation clips from their own frames."""
         pairs = []
         for clip in self.held_out:
-            sound, frames = measure(clip, self.meter)
+            sound, frames = measure(clip, self.meter, next(model.parameters()).device)
             pairs.append((sound, model(frames)[0][0].cpu().numpy()))
         score = pesq_of(pairs)
         return {"pesq": score, "score": score}
@@ -208,14 +209,14 @@ class VocoderTask:
         checkpoints.save(path, {k: v.half() for k, v in model.state_dict().items()}, asdict(model.config))
 
 
-def measure(clip: Clip, meter: EnvelopeMeter) -> tuple[np.ndarray, Acoustics]:
-    """A clip's whole hops (S,) and its acoustic frames, as a batch of one."""
+def measure(clip: Clip, meter: EnvelopeMeter, device: torch.device) -> tuple[np.ndarray, Acoustics]:
+    """A clip's whole hops (S,) and its acoustic frames, as a batch of one on a device."""
     hops = len(clip.samples) // HOP
     sound = clip.samples[: hops * HOP].astype(np.float32) / 32768
     pitch = np.pad(clip.pitch.astype(np.float32), (0, PITCH_LEAD + 1))[PITCH_LEAD : PITCH_LEAD + hops]
     log_pitch, voicing = through_silence(pitch)
-    envelope = meter(torch.from_numpy(sound)[None])
-    return sound, Acoustics(envelope, torch.from_numpy(log_pitch)[None], torch.from_numpy(voicing)[None])
+    sounds, log_pitches, voicings = (torch.from_numpy(x)[None].to(device) for x in (sound, log_pitch, voicing))
+    return sound, Acoustics(meter.to(device)(sounds), log_pitches, voicings)
 
 
 class CodecTrainee(nn.Module):
@@ -233,13 +234,24 @@ class CodecTrainee(nn.Module):
         )
         self.speech = nn.Linear(config.width, width)
 
+    def forward(self, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return what `compute` gives: several processes share gradients of what happens within a forward."""
+        return compute()
+
 
 class SpeechCrops:
     """Crops of prepared speech as the codec hears them, in pairs of one recording."""
 
-    def __init__(self, training: "CodecTraining | DecoderTraining", augmentation: Augmentation, shards: Path):
+    def __init__(
+        self, training: CodecTraining | DecoderTraining, augmentation: Augmentation, shards: Path, config: CodecConfig
+    ):
+        if len(training.tiers) != 1 + config.layout.tiers:
+            raise ValueError(
+                f"tiers has {len(training.tiers)} chances, but none to {config.layout.tiers} tiers can be kept: "
+                f"give {1 + config.layout.tiers}."
+            )
         clips = load_clips(shards)
-        self.crop_s = training.crop_s
+        self.crop_s, self.look_ahead = training.crop_s, config.look_ahead
         self.clips = [clip for clip in clips if clip.split == "train" and clip.duration_s > 0.6]
         self.share = voice_shares(self.clips, training.voice_balance)
         self.held_out = pick_clips([clip for clip in clips if clip.split == "val"], EVALUATION_CLIPS, EVALUATION_S)
@@ -248,12 +260,12 @@ class SpeechCrops:
     def batch(self, generator: torch.Generator, size: int) -> dict[str, Tensor]:
         """Draw crops; see `loop.Task`. Rows 2 n and 2 n + 1 are of one recording: each lends the other its voice.
 
-        heard, clean: (B, 640 (T + 1)) what the encoder hears and what it stands for; log_pitch, voicing: (B, 4 T);
-        labels: (B, 2 T). Of what is heard the last frame is there to be looked ahead at.
+        heard, clean: (B, 640 (T + A)) what the encoder hears and what it stands for, the last A frames there to be looked
+        ahead at; log_pitch, voicing: (B, 4 T); labels: (B, 2 T).
         """
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         frames = int(self.crop_s * SAMPLE_RATE) // FRAME_LENGTH
-        n = (frames + 1) * FRAME_LENGTH
+        n = (frames + self.look_ahead) * FRAME_LENGTH
         rows: dict[str, list[np.ndarray]] = {"heard": [], "clean": [], "log_pitch": [], "voicing": [], "labels": []}
         for index in rng.choice(len(self.clips), size // 2, p=self.share).repeat(2):
             crop = self.augmenter.crop(self.clips[index], n, rng)
@@ -280,7 +292,7 @@ class CodecTask(SpeechCrops):
         vocoder: Path,
         front: str = "front",
     ):
-        super().__init__(training, augmentation, shards)
+        super().__init__(training, augmentation, shards, config)
         self.training, self.weights = training, training.weights
         self.model = CodecTrainee(config)
         self.meter = EnvelopeMeter(config.n_mels)
@@ -306,6 +318,9 @@ class CodecTask(SpeechCrops):
 
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """How far the acoustic frames are from those measured, and what text says about S."""
+        return model(lambda: self._losses(batch))
+
+    def _losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         training, trainee = self.training, self.model
         encoder: Encoder = trainee.codec.encoder
         connector: Connector = trainee.codec.connector
@@ -380,6 +395,10 @@ class DecoderTrainee(nn.Module):
         self.codec = codec
         self.adversary = Adversary() if adversarial else None
 
+    def forward(self, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """As `CodecTrainee.forward`."""
+        return compute()
+
 
 class DecoderTask(SpeechCrops):
     """Tokens to sound: connector and vocoder learn together, encoder and quantisers stand still; see `loop.Task`."""
@@ -387,7 +406,7 @@ class DecoderTask(SpeechCrops):
     def __init__(
         self, codec: Codec, training: DecoderTraining, augmentation: Augmentation, shards: Path, front: str = "front"
     ):
-        super().__init__(training, augmentation, shards)
+        super().__init__(training, augmentation, shards, codec.config)
         self.training, self.weights = training, training.weights
         self.model = DecoderTrainee(codec, training.adversarial)
         codec.encoder.requires_grad_(False)
@@ -400,12 +419,16 @@ class DecoderTask(SpeechCrops):
         The sources follow the true pitch: with the predicted one, harmonics beside the true ones would be punished and
         the voice would turn to breath.
         """
+        return model(lambda: self._losses(batch))
+
+    def _losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         codec, training = self.model.codec, self.training
         encoder: Encoder = codec.encoder.eval()
         layout, ahead = codec.config.layout, codec.config.look_ahead
         rows, device = len(batch["heard"]), batch["heard"].device
         self.meter.to(device)
-        with torch.no_grad():
+        # In full precision: a code that rounding has moved is none that the codec will ever send.
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             envelope = self.meter(batch["clean"])[:, : batch["log_pitch"].shape[1]]
             heard, _ = encoder.ear(batch["heard"])
             semantic, _, _ = encoder.semantic_quantiser(encoder.semantic.mean(encoder.semantic(heard)[0]))
@@ -435,16 +458,13 @@ class DecoderTask(SpeechCrops):
         save_codec(model.codec, path)
 
 
-def codec_of(checkpoint: checkpoints.Checkpoint) -> Codec:
-    """A codec to train on, in single precision."""
-    codec = Codec(CodecConfig(**checkpoint.config))
-    codec.load_state_dict({k: v.float() for k, v in checkpoint.tensors.items() if not k.startswith("tables.")})
+def with_tables(codec: Codec, shards: Path, n_clips: int = 400) -> Codec:
+    """A codec that is done, with tables for entropy coding counted on training clips; ready for use."""
+    clips = [clip for clip in load_clips(shards) if clip.split == "train"]
+    chosen = np.random.default_rng(0).permutation(len(clips))[:n_clips]
+    codec.ready()
+    codec.tables = entropy.fit_tables([codec.encode(clips[i].samples.astype(np.float32) / 32768) for i in chosen])
     return codec
-
-
-def save_codec(codec: Codec, path: Path) -> None:
-    """Write a codec in half precision."""
-    checkpoints.save(path, {k: v.half() for k, v in codec.state_dict().items()}, asdict(codec.config))
 
 
 def evaluate_codec(codec: Codec, clips: Sequence[Clip]) -> dict[str, float]:
@@ -464,7 +484,8 @@ def evaluate_codec(codec: Codec, clips: Sequence[Clip]) -> dict[str, float]:
     a, b = pesq_of(low), pesq_of(high)
     levels = codec.config.layout.semantic
     evenness = np.mean([_evenness(column, n) for column, n in zip(np.concatenate(digits).T, levels, strict=True)])
-    return {"pesq_low": a, "pesq_high": b, "phones": right / known, "evenness": float(evenness), "score": (a + b) / 2}
+    phones, score = right / max(known, 1), (a + b) / 2
+    return {"pesq_low": a, "pesq_high": b, "phones": phones, "evenness": float(evenness), "score": score}
 
 
 def _evenness(digits: np.ndarray, n_levels: int) -> float:
@@ -499,7 +520,8 @@ def likeness(x: Tensor) -> Tensor:
 def draw_kept(
     rows: int, n_frames: int, training: CodecTraining | DecoderTraining, device: torch.device
 ) -> Tensor:
-    """(B, T, 1 + K) what arrives: in every row some tiers, and in some rows a burst of frames that does not."""
+    """(B, T, 1 + K) what arrives: in every row some tiers, and in some rows a burst of frames that does not, or of which S
+    alone arrives, sent again with the next packet."""
     tiers = torch.multinomial(torch.tensor(training.tiers), rows, replacement=True).to(device)
     rank = torch.arange(len(training.tiers), device=device)
     kept = (rank[None] <= tiers[:, None]).float()[:, None].repeat(1, n_frames, 1)
@@ -507,7 +529,8 @@ def draw_kept(
     length = torch.randint(1, 8, (rows, 1), device=device) * (torch.rand(rows, 1, device=device) < training.lose)
     at = torch.arange(n_frames, device=device)[None]
     lost = (at >= begin) & (at < begin + length)
-    return kept * ~lost[..., None]
+    again = torch.rand(rows, 1, device=device) < 0.5
+    return torch.cat([kept[..., :1] * ~(lost & ~again)[..., None], kept[..., 1:] * ~lost[..., None]], -1)
 
 
 def perturb(heard: Tensor, n_mels: int, training: CodecTraining) -> Tensor:

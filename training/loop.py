@@ -6,6 +6,7 @@ was stopped at step n goes on as if it had not been.
 """
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,8 @@ def train(task: Task, config: LoopConfig, out: Path) -> dict[str, float]:
             average.eval()
             figures = task.evaluate(average.module)
             _log(out, step=step, **{f"val/{name}": value for name, value in figures.items()})
+            if not math.isfinite(figures["score"]):
+                raise ValueError(f"the score at step {step} is {figures['score']}: lower the rate, or look at the data.")
             if not best or figures["score"] > best["score"]:
                 best = figures | {"step": step}
                 task.save(average.module, out / "best.safetensors")
