@@ -115,6 +115,25 @@ def test_rows_of_a_batch_do_not_touch_each_other(codec, speech):
         np.testing.assert_allclose(row, codec.decode(tokens), atol=1e-5)
 
 
+def test_recordings_heard_side_by_side_are_what_each_is_alone(codec, speech):
+    sounds = torch.from_numpy(np.stack([speech[:6400], speech[9000:15400], speech[20000:26400]]))
+    with torch.inference_mode():
+        together = codec.encoder.listen(sounds, codec.start_encoding(3))
+        for row, sound in enumerate(sounds):
+            alone = codec.encoder.listen(sound[None], codec.start_encoding())
+            for a, b in zip(together[:-1], alone[:-1], strict=True):
+                assert torch.allclose(a[row], b[0], atol=1e-12)
+
+
+def test_a_step_takes_whole_frames_and_gives_nothing_for_nothing(codec, speech):
+    for n in (0, 320, 700):
+        with pytest.raises(ValueError, match="whole frames of 640"):
+            codec.encode_step(speech[:n], codec.start_encoding())
+    none, _ = codec.encode_step(speech[:640], codec.start_encoding())
+    sound, _ = codec.decode_step(none, codec.start_decoding())
+    assert len(none) == 0 and sound.shape == (0,)
+
+
 def test_the_future_never_changes_the_past_and_the_latency_is_as_stated(codec, speech):
     noise = np.random.default_rng(0).uniform(-1, 1, len(speech)).astype(np.float32)
     said = codec.encode(speech)
