@@ -4,6 +4,7 @@ import json as jsonlib
 import os
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,7 @@ def encode(
     model: Model = "codec-16k",
     json: AsJson = False,
 ) -> None:
-    """Code a recording: its first 16 kHz mono mix, in 25 frames a second."""
+    """Code a recording as 16 kHz mono, in 25 frames a second."""
     from mien.codec import bitstream
     from mien.codec.model import load_codec
     from mien.media import load_sound
@@ -105,10 +106,16 @@ def decode(
 @app.command()
 @one_sentence
 def stream(
-    kbps: Kbps = 1.0,
+    kbps: Annotated[
+        float,
+        typer.Option(help="Rate to code at, kbit/s: 0.27, 0.52, 0.77 or 1.0. Packets add to it. Not with --decode."),
+    ] = 1.0,
     loss: Annotated[float, typer.Option(help="Share of packets that get lost on the way, in bursts.", min=0, max=0.9)] = 0.0,
-    bundle: Annotated[int, typer.Option(help="Frames in a packet: each after the first adds 40 ms.", min=1, max=10)] = 3,
-    seed: Annotated[int, typer.Option(help="Same seed, same losses.")] = 0,
+    bundle: Annotated[
+        int,
+        typer.Option(help="Frames in a packet of --encode or --loss: each after the first adds 40 ms.", min=1, max=10),
+    ] = 3,
+    seed: Annotated[int, typer.Option(help="Of --loss: same seed, same losses.")] = 0,
     encode: Annotated[bool, typer.Option("--encode", help="Write packets instead of sound.")] = False,
     decode: Annotated[bool, typer.Option("--decode", help="Read packets instead of sound.")] = False,
     model: Model = "codec-16k",
@@ -116,9 +123,15 @@ def stream(
     """Code and decode live, 40 ms at a time: raw sound (16 kHz, mono, signed 16 bit, little-endian) in and out.
 
     Two machines: mien codec stream --encode | ssh far mien codec stream --decode
+
+    In one, as many samples come out as went in; out of packets the sound comes rounded up to whole frames of 40 ms.
+
+    Packets say everything twice at the base rate and carry checks: at 0.27 kbit/s they come to some 0.9, at 1.0 to 1.7.
+    What was really sent is told at the end.
     """
     from mien.codec import stream as live
     from mien.codec.model import load_codec
+    from mien.codec.vocoder import SAMPLE_RATE
 
     if encode and decode:
         raise ValueError("--encode and --decode are the two ends of a line: leave both out to have it all in one.")
@@ -132,6 +145,7 @@ def stream(
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     codec = load_codec(model)
     heard = said = 0
+    sent: list[int] = []  # bytes of every packet
 
     def blocks():
         nonlocal heard
@@ -141,16 +155,19 @@ def stream(
 
     frames = live.read_packets(source, codec) if decode else live.encoded(codec, blocks(), tiers)
     if loss:
-        frames = live.lossy(codec, frames, bundle, loss, seed)
+        frames = live.lossy(codec, frames, bundle, loss, seed, sent.append)
     try:
         if encode:
-            live.write_packets(sink, codec, frames, bundle)
-            return
-        for samples in live.decoded(codec, frames):
-            said += len(samples)
-            late = 0 if decode else max(said - heard, 0)  # what filled up the last frame
-            sink.write(live.pcm(samples[: len(samples) - late]))
-            sink.flush()
+            live.write_packets(sink, codec, frames, bundle, sent.append)
+        else:
+            for samples in live.decoded(codec, frames):
+                said += len(samples)
+                late = 0 if decode else max(said - heard, 0)  # what filled up the last frame
+                sink.write(live.pcm(samples[: len(samples) - late]))
+                sink.flush()
+        if sent:
+            true_kbps = 8 * sum(sent) / (heard / SAMPLE_RATE) / 1000
+            typer.echo(f"mien: {len(sent)} packets, {sum(sent):,} bytes, {true_kbps:.2f} kbit/s", err=True)
     except BrokenPipeError:  # whoever listened has gone, which is how a stream ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -223,7 +240,7 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder with a manifest.csv, or with sounds and .txt beside them.")],
     split: Annotated[str, typer.Option(help="Which clips of the manifest: test, val or train.")] = "test",
     corpus: Annotated[list[str] | None, typer.Option(help="Only clips of this corpus; may be given again.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most clips, spread over the speakers; all if left out.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most clips, spread over the speakers; all if left out.", min=1)] = None,
     shortest: Annotated[float, typer.Option(help="Pass over shorter clips, seconds.")] = 0.0,
     longest: Annotated[float, typer.Option(help="Pass over longer clips, seconds.")] = float("inf"),
     kbps: Annotated[list[float] | None, typer.Option(help="Rate to judge; may be given again. 0.27 and 1.0.")] = None,
@@ -247,6 +264,11 @@ def evaluate(
     from mien.codec.probes import probe_codec
 
     rates = {rate: _tiers(rate) for rate in kbps or (0.27, 1.0)}
+    if out is not None:
+        _check_path(out, evaluation.JSON)
+    if plot is not None:
+        _check_path(plot, evaluation.PLOTS)
+        evaluation.check_plot(evaluation.PANELS)
     clips = evaluation.read_clips(folder, split, corpus or (), limit, shortest, longest, seed)
     codec = load_codec(model)
     systems: list[baselines.System] = [
@@ -262,19 +284,21 @@ def evaluate(
             raise ValueError(f"'{name}' is no codec of transformers: give MODEL or MODEL:CODEBOOKS, such as mimi:8.")
         systems.append(baselines.Peer(whose, int(codebooks or 8)))
     judge = Judge(leave_out or (), whisper)
+    if plot is not None:
+        evaluation.check_plot(judge.figures(" ".join(clip.text for clip in clips)))
     with progress_bar(json, "judging") as progress:
         found = evaluation.evaluate(systems, clips, judge, notes=notes, seed=seed, progress=progress)
         if probes:
             found["probes"] = probe_codec(
                 codec, evaluation.read_clips(folder, None, corpus or ()), seed=seed, progress=progress
             )
+    typer.echo(jsonlib.dumps(found) if json else evaluation.table(found))
+    if probes and not json:
+        typer.echo(jsonlib.dumps(found["probes"], indent=1))
     if out is not None:
         evaluation.write_json(found, out)
     if plot is not None:
         evaluation.plot(found, plot)
-    typer.echo(jsonlib.dumps(found) if json else evaluation.table(found))
-    if probes and not json:
-        typer.echo(jsonlib.dumps(found["probes"], indent=1))
 
 
 @app.command()
@@ -287,6 +311,8 @@ def export(
     from mien.codec.export import export as export_graphs
     from mien.codec.model import load_codec
 
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: name the folder to write into.")
     codec = load_codec(model)
     out.mkdir(parents=True, exist_ok=True)
     about = export_graphs(codec, out)
@@ -300,11 +326,17 @@ def _tiers(kbps: float) -> int:
 
 
 def _check_sound_path(out: Path) -> None:
-    """Refuse before the work what could not be written after it."""
     from mien.media.sound import WRITES
 
-    if out.suffix.lower() not in WRITES:
-        raise ValueError(f"{out.name} cannot be written as '{out.suffix}': use {' or '.join(WRITES)}.")
+    _check_path(out, WRITES)
+
+
+def _check_path(out: Path, endings: Collection[str]) -> None:
+    """Refuse before the work what could not be written after it."""
+    if out.suffix.lower() not in endings:
+        raise ValueError(f"{out.name} cannot be written as '{out.suffix}': use {' or '.join(endings)}.")
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder: give the name of the file to write.")
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"The folder of {out} does not exist: make it first.")
 

@@ -6,8 +6,10 @@ import numpy as np
 
 from mien.codec.front import FRAME_LENGTH, check_sound
 from mien.codec.model import CHUNK, Codec
+from mien.codec.vocoder import SAMPLE_RATE
 
 CONSENT = "Only with the consent of the person whose voice this is, and say that it is made."
+SHORTEST_S = 1.0  # of a voice: less tells nobody's
 
 
 def convert(codec: Codec, samples: np.ndarray, voice: np.ndarray, tiers: int = 0) -> np.ndarray:
@@ -15,7 +17,7 @@ def convert(codec: Codec, samples: np.ndarray, voice: np.ndarray, tiers: int = 0
 
     voice: (S',) samples at 16 kHz of whoever is to be heard, some seconds of speech. tiers: enhancement tiers that are
     kept; they carry the first speaker's manner and voice, too. Raises ValueError when either is no sound or the voice is
-    empty.
+    shorter than a second.
     """
     tokens = codec.encode(samples, tiers)
     return codec.decode(replace(tokens, voice=voice_of(codec, voice)[None], voice_starts=np.zeros(1, int)))
@@ -24,8 +26,8 @@ def convert(codec: Codec, samples: np.ndarray, voice: np.ndarray, tiers: int = 0
 def voice_of(codec: Codec, samples: np.ndarray) -> np.ndarray:
     """(S,) samples at 16 kHz of one speaker to (24,) digits of G, as all of them together tell it."""
     samples = check_sound(samples)
-    if not len(samples):
-        raise ValueError("the voice is empty: give some seconds of speech.")
+    if len(samples) < SHORTEST_S * SAMPLE_RATE:
+        raise ValueError(f"the voice lasts {len(samples) / SAMPLE_RATE:.2f} s: give some seconds of speech.")
     samples = np.pad(samples, (0, -len(samples) % FRAME_LENGTH + codec.config.look_ahead * FRAME_LENGTH))
     state, size = codec.start_encoding(), CHUNK * FRAME_LENGTH
     codes, state = codec.encode_step(samples[:size], state)

@@ -5,6 +5,7 @@ that its decoder gets; all clips go through every system as 16 kHz mono.
 """
 
 import csv
+import importlib.util
 import json
 import time
 from collections import defaultdict
@@ -17,7 +18,7 @@ import numpy as np
 
 from mien.codec import bitstream
 from mien.codec.baselines import RATE, System, container_bytes, fitted
-from mien.codec.metrics import FIGURES, INSTALL, Judge, Verdict, codebook_use, summary
+from mien.codec.metrics import FIGURES, INSTALL, Judge, Recording, Verdict, codebook_use, summary
 from mien.media import load_sound
 from mien.media.files import written_beside
 
@@ -34,6 +35,7 @@ COLUMNS = {
 PERCENT = {"wer", "cer", "voicing"}
 OUR_COLOUR = "#c8102e"
 PALETTE = ("#1f6f8b", "#d98e04", "#5b5f97", "#4f7942", "#7a5195", "#8c6d46", "#777777")
+JSON, PLOTS = (".json",), (".png", ".svg", ".pdf")  # endings that can be written
 PANELS = {"pesq_wb": "PESQ-WB (MOS-LQO)", "stoi": "STOI", "wer": "word error rate, %"}
 
 
@@ -191,7 +193,7 @@ def evaluate(
     """Code every clip with every system and judge it beside the original.
 
     notes: sentences to hand on, beside the judge's own. seed: of the bootstrap. progress: gets (done, total) in coded
-    clips. Returns `systems` by name, the originals first: figures as `metrics.summary` gives them, the system's note,
+    clips. A system that raises OSError or ValueError on a clip has failed on it. Returns `systems` by name, the originals first: figures as `metrics.summary` gives them, the system's note,
     for ours its use of the codebooks; `clips` with each clip's own figures and failures; notes, definitions, seconds.
     """
     started = time.perf_counter()
@@ -209,21 +211,9 @@ def evaluate(
         original = judge.hear(samples)
         verdicts[ORIGINAL].append(judge.alone(original, text))
         for done, system in enumerate(systems, 1):
-            begun = time.perf_counter()
-            data = system.encode(samples)
-            between = time.perf_counter()
-            decoded = fitted(system.decode(data, len(samples)), len(samples))
-            ended = time.perf_counter()
-            spent = {
-                "kbits": len(data) * 8 / 1000,
-                "container_kbits": container_bytes(data) * 8 / 1000,
-                "duration_s": len(samples) / RATE,
-                "encode_s": between - begun,
-                "decode_s": ended - between,
-            }
-            verdict = judge.compare(original, judge.hear(decoded), text)
-            verdicts[system.name].append(Verdict(spent | verdict.figures, verdict.failed))
-            if isinstance(system, Ours):
+            verdict, data = _tried(system, original, judge, text)
+            verdicts[system.name].append(verdict)
+            if isinstance(system, Ours) and data is not None:
                 tokens[system.name].append(system.tokens(data))
             progress(number * len(systems) + done, len(clips) * len(systems))
         told = {name: {"figures": taken[-1].figures, "failed": taken[-1].failed} for name, taken in verdicts.items()}
@@ -242,6 +232,28 @@ def evaluate(
         "definitions": {name: {"unit": u, "better": b, "definition": d} for name, (u, b, d) in FIGURES.items()},
         "seconds": round(time.perf_counter() - started, 1),
     }
+
+
+def _tried(system: System, original: Recording, judge: Judge, text: str) -> tuple[Verdict, bytes | None]:
+    """One clip through one system: what it comes to and what its decoder got, None where the system failed."""
+    samples = original.samples
+    begun = time.perf_counter()
+    try:
+        data = system.encode(samples)
+        between = time.perf_counter()
+        decoded = fitted(system.decode(data, len(samples)), len(samples))
+    except (OSError, ValueError) as error:
+        return judge.failure(str(error), text), None
+    ended = time.perf_counter()
+    spent = {
+        "kbits": len(data) * 8 / 1000,
+        "container_kbits": container_bytes(data) * 8 / 1000,
+        "duration_s": len(samples) / RATE,
+        "encode_s": between - begun,
+        "decode_s": ended - between,
+    }
+    verdict = judge.compare(original, judge.hear(decoded), text)
+    return Verdict(spent | verdict.figures, verdict.failed), data
 
 
 def table(result: dict[str, Any]) -> str:
@@ -270,9 +282,12 @@ def table(result: dict[str, Any]) -> str:
 def _remarks(systems: dict[str, Any]) -> Iterable[str]:
     """What stands below the table: failures, the use of codebooks, what systems' bytes hold."""
     for system, found in systems.items():
+        failures: dict[tuple[str, int], list[str]] = defaultdict(list)
         for name, figure in found["figures"].items():
             for reason, count in figure.get("reasons", {}).items():
-                yield f"{system}: {name} of {count} clips could not be taken: {reason}"
+                failures[reason, count].append(name)
+        for (reason, count), names in failures.items():
+            yield f"{system}: the means of {', '.join(names)} leave out {count} clips that failed: {reason}"
         for name, use in found.get("codebooks", {}).items():
             used = sum(use["levels_used"])
             whole = f", exp(entropy)/K {use['code_perplexity']:.2f}" if "code_perplexity" in use else ""
@@ -284,27 +299,35 @@ def _remarks(systems: dict[str, Any]) -> Iterable[str]:
 
 def write_json(result: dict[str, Any], path: Path) -> None:
     """Write what `evaluate` found."""
-    with written_beside(path, (".json",)) as part:
+    with written_beside(path, JSON) as part:
         part.write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+def check_plot(figures: Iterable[str]) -> None:
+    """Raises ModuleNotFoundError without matplotlib, ValueError when none of the figures has a panel."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ModuleNotFoundError(f"a plot needs matplotlib: {INSTALL}.")
+    if not PANELS.keys() & set(figures):
+        raise ValueError(f"there is nothing to plot: none of {', '.join(PANELS)} was taken.")
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Draw quality against true rate, one panel each for PESQ-WB, STOI and WER, with 95 % intervals.
 
     path: .png, .svg or .pdf. Systems of one family (the first word of their names) are joined.
-    Raises ModuleNotFoundError without matplotlib, ValueError for another ending.
+    Raises ModuleNotFoundError without matplotlib, ValueError for another ending or without any of the three.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(f"a plot needs matplotlib: {INSTALL}.") from None
-    families = defaultdict(list)
+    families, taken = defaultdict(list), set()
     for name, found in result["systems"].items():
         if name != ORIGINAL:
             families[name.split()[0]].append((name, found["figures"]))
+            taken |= {metric for metric, figure in found["figures"].items() if figure["mean"] is not None}
+    check_plot(taken)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     order = sorted(families, key=lambda family: family != OURS)  # ours first in the legend
-    panels = [name for name in PANELS if any(name in figures for rows in families.values() for _, figures in rows)]
+    panels = [name for name in PANELS if name in taken]
     figure = Figure(figsize=(4.6 * len(panels), 4.4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
@@ -315,7 +338,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     figure.axes[0].legend(frameon=False, loc="upper left", fontsize=9)
     count = f"{len(result['clips'])} clips of {result['speakers']} speakers"
     figure.suptitle(f"Quality against true rate: {count}, means with 95 % intervals", fontsize=11)
-    with written_beside(path, (".png", ".svg", ".pdf")) as part:
+    with written_beside(path, PLOTS) as part:
         figure.savefig(part, format=Path(path).suffix[1:].lower())
 
 

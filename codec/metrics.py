@@ -2,7 +2,8 @@
 
 Every figure has a unit, a better side and a definition in `FIGURES`. The tools behind them come with the extra `eval`
 and are imported when a judge is made; one that is missing is a note and an absent figure. A figure that cannot be taken
-of a clip (PESQ finds no utterance, …) is a failure with its reason: it is counted and left out, never a score.
+of a clip (PESQ finds no utterance, …) is a failure with its reason: it is counted and left out, never a score. Words are
+an exception: a codec that makes nothing of a clip has left all of them out.
 Letters: N clips, S samples of 16 kHz, T frames, D digits.
 """
 
@@ -200,8 +201,8 @@ class Recording:
 
     @cached_property
     def transcript(self) -> str:
-        """What Whisper hears."""
-        return self._tools["wer"](self.samples)
+        """What Whisper hears; nothing in silence, where it makes up words."""
+        return "" if self.silent else self._tools["wer"](self.samples)
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,21 @@ class Judge:
 
     def compare(self, original: Recording, decoded: Recording, text: str | None = None) -> Verdict:
         """All figures of a decoded clip, of the same length as its original. text: what is said, if known (English)."""
-        a, b, tools = original, decoded, self.tools
+        return self._measured(self._compared(original, decoded, text), original, decoded)
+
+    def figures(self, text: str | None = None) -> list[str]:
+        """Names of the figures that it takes of a decoded clip, as `compare` would."""
+        nothing = self.hear(np.zeros(0))
+        return list(self._compared(nothing, nothing, text))
+
+    def failure(self, reason: str, text: str | None = None) -> Verdict:
+        """The verdict on a clip that could not be coded: why it has none of the figures and no rate."""
+        return Verdict({}, dict.fromkeys(["kbps", *self.figures(text)], reason))
+
+    def _compared(
+        self, a: Recording, b: Recording, text: str | None
+    ) -> dict[str, Callable[[], float | dict[str, float]]]:
+        tools = self.tools
         asked: dict[str, Callable[[], float | dict[str, float]]] = {
             "log_mel": lambda: log_mel_distance(a.samples, b.samples)
         }
@@ -257,7 +272,7 @@ class Judge:
         if "f0" in tools:
             asked["f0"] = lambda: f0_error(a.f0, b.f0)
             asked["voicing"] = lambda: float(np.mean((a.f0 > 0) != (b.f0 > 0)))
-        return self._measured(asked | self._alone(decoded, text), original, decoded)
+        return asked | self._alone(b, text)
 
     def _alone(self, recording: Recording, text: str | None) -> dict[str, Callable[[], float | dict[str, float]]]:
         asked: dict[str, Callable[[], float | dict[str, float]]] = {}
@@ -270,13 +285,17 @@ class Judge:
         return asked
 
     @staticmethod
-    def _measured(asked: dict[str, Callable[[], float | dict[str, float]]], *recordings: Recording) -> Verdict:
+    def _measured(
+        asked: dict[str, Callable[[], float | dict[str, float]]], original: Recording, decoded: Recording | None = None
+    ) -> Verdict:
         figures: dict[str, float] = {}
         failed: dict[str, str] = {}
         for name, measure in asked.items():
             try:
-                if any(recording.silent for recording in recordings):
+                if original.silent:
                     raise ValueError("there is nothing to hear")
+                if decoded is not None and decoded.silent and name != "wer":
+                    raise ValueError("what was decoded is silent")
                 found = measure()
                 found = found if isinstance(found, dict) else {name: float(found)}
                 if not np.isfinite(list(found.values())).all():

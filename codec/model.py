@@ -384,8 +384,7 @@ class Codec(nn.Module):
         semantic, tier_digits, voices = (
             np.concatenate([getattr(c, name) for c in codes]) for name in ("semantic", "tiers", "voice")
         )
-        starts = self._voice_starts(voices)
-        ends = [min(start + layout.block, len(voices)) - 1 for start in starts]
+        starts, ends = self._voice_spans(voices)
         tokens = Tokens(
             semantic, tier_digits, voices[ends], np.array(starts, int), len(samples), self.config.name, layout
         )
@@ -528,16 +527,19 @@ class Codec(nn.Module):
             heard, state = self.hear(np.pad(chunk, (0, end - begin - len(chunk))), state)
             yield heard
 
-    def _voice_starts(self, voices: np.ndarray) -> list[int]:
-        """Blocks' first frames at which the voice is worth sending: the first, and where it has changed."""
-        layout, starts, sent = self.config.layout, [], None
-        for start in range(0, len(voices), layout.block):
-            voice = voices[min(start + layout.block, len(voices)) - 1]
-            due = not starts or start - starts[-1] >= layout.voice_spacing * layout.block
-            if due and (sent is None or np.mean(voice != sent) >= VOICE_CHANGE):
+    def _voice_spans(self, voices: np.ndarray) -> tuple[list[int], list[int]]:
+        """First and last frames of the spans in which one voice (T, 24) counts, each with what is known at its end.
+
+        A span is as long as voices have to lie apart, or longer, as long as the voice hardly changes.
+        """
+        layout, starts, ends = self.config.layout, [], []
+        span = layout.voice_spacing * layout.block
+        for start in range(0, len(voices), span):
+            end = min(start + span, len(voices)) - 1
+            if not ends or np.mean(voices[end] != voices[ends[-1]]) >= VOICE_CHANGE:
                 starts.append(start)
-                sent = voice
-        return starts
+                ends.append(end)
+        return starts, ends
 
 
 def _decaying_sum(moments: Tensor, before: Tensor, memory_s: float) -> Tensor:

@@ -18,6 +18,7 @@ from mien.codec.tokens import Layout
 
 NUMBERS = 1 << 12  # packets are counted modulo this
 VOICE, BEFORE = 1 << 12, 1 << 13
+LEAP = 50  # packets: one that is further ahead of its turn, 6 s at three frames each, is not believed alone
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,14 @@ class Unpacker:
     """The receiver: frames in order, none twice. Its fields are all its state.
 
     bundle: as the sender's. A packet that is ahead of its turn waits for one more packet, so that two may change places.
+    One that is more than `LEAP` ahead counts when the next one to come is near it: the line was dead. Alone it is a stray.
     """
 
     bundle: int = 3
     layout: Layout = Layout()
     turn: int = 0  # number of the packet whose frames come next, counted without end
     early: dict[int, _Packet] = field(default_factory=dict)  # what came before its turn
+    far: dict[int, _Packet] = field(default_factory=dict)  # the packet that came last, if it is too far ahead
 
     def push(self, packet: bytes) -> list[Frame]:
         """Take what the network brought, in whatever order and state; return the frames that are now to be played."""
@@ -111,7 +114,14 @@ class Unpacker:
         ahead = (number - self.turn + NUMBERS // 2) % NUMBERS - NUMBERS // 2
         if ahead < 0:
             return []  # its turn is over
-        self.early[self.turn + ahead] = content
+        place = self.turn + ahead
+        arrived, far, self.far = {place: content}, self.far, {}
+        if ahead > LEAP:
+            if not any(0 < abs(place - other) <= LEAP for other in far):
+                self.far = arrived
+                return []
+            arrived |= far
+        self.early |= arrived
         frames = self._ready()
         while len(self.early) > 1:
             frames += self.missing()

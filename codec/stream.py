@@ -5,7 +5,7 @@ and a network that loses some of them.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -18,6 +18,9 @@ from mien.codec.packets import Frame, Packer, Unpacker
 VOICE_AT, VOICE_EVERY = (10, 25), 50  # frames after which a voice is sent: early, better, and then now and then
 BURST = 2.0  # packets that are lost together, mean
 GREETING = "mien live 1"  # first line of a stream of packets, with the codec's name and the frames in a packet
+
+
+Told = Callable[[int], object]  # gets the bytes of every packet that is sent
 
 
 # One step
@@ -113,12 +116,16 @@ def pcm(samples: np.ndarray) -> bytes:
     return np.rint(samples * 32767).astype("<i2").tobytes()
 
 
-def write_packets(file: BinaryIO, codec: Codec, frames: Iterable[Frame], bundle: int) -> None:
-    """Write frames as packets, each behind its length (one byte), as soon as it is full. bundle: frames in a packet."""
+def write_packets(file: BinaryIO, codec: Codec, frames: Iterable[Frame], bundle: int, told: Told = lambda size: None) -> None:
+    """Write frames as packets, each behind its length (one byte), as soon as it is full. bundle: frames in a packet.
+
+    told: gets the bytes of each, its length's with them.
+    """
     file.write(f"{GREETING} {codec.config.name} {bundle}\n".encode())
     for packet in _packed(frames, Packer(bundle, layout=codec.config.layout)):
         file.write(bytes([len(packet)]) + packet)
         file.flush()
+        told(1 + len(packet))
 
 
 def read_packets(file: BinaryIO, codec: Codec) -> Iterator[Frame]:
@@ -139,8 +146,13 @@ def read_packets(file: BinaryIO, codec: Codec) -> Iterator[Frame]:
     return _unpacked(packets(), Unpacker(bundle, codec.config.layout))
 
 
-def lossy(codec: Codec, frames: Iterable[Frame], bundle: int, share: float, seed: int = 0) -> Iterator[Frame]:
-    """Frames after a way through packets of which a share gets lost, in bursts as networks lose them."""
+def lossy(
+    codec: Codec, frames: Iterable[Frame], bundle: int, share: float, seed: int = 0, told: Told = lambda size: None
+) -> Iterator[Frame]:
+    """Frames after a way through packets of which a share gets lost, in bursts as networks lose them.
+
+    told: gets the bytes of each packet, lost or not.
+    """
     sent = 0
 
     def counted() -> Iterator[Frame]:
@@ -149,10 +161,15 @@ def lossy(codec: Codec, frames: Iterable[Frame], bundle: int, share: float, seed
             sent += 1
             yield frame
 
-    packets = _packed(counted(), Packer(bundle, layout=codec.config.layout))
-    through = (packet for packet, lost in zip(packets, _losses(share, seed), strict=False) if not lost)
+    def through() -> Iterator[bytes]:
+        packets = _packed(counted(), Packer(bundle, layout=codec.config.layout))
+        for packet, lost in zip(packets, _losses(share, seed), strict=False):
+            told(len(packet))
+            if not lost:
+                yield packet
+
     arrived = 0
-    for frame in _unpacked(through, Unpacker(bundle, codec.config.layout)):
+    for frame in _unpacked(through(), Unpacker(bundle, codec.config.layout)):
         arrived += 1
         yield frame
     for _ in range(sent - arrived):  # after the last packets nothing came that would tell of them

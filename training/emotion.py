@@ -5,9 +5,10 @@ statistics of random cuts (some corpora's clips end early, and a cut's end must 
 drops much of what it hears. The codec's features stand still, so they are computed once.
 """
 
+import copy
 import csv
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from mien.codec.model import Codec
 from mien.codec.probes import macro_f1
 from mien.media.sound import load_sound
 
+COLUMNS = ("file", "speaker_id", "corpus", "split", "emotion", "intensity")
 CORPORA = ("ravdess", "emodb", "nemo", "rakshak", "baved")
 LABELS = {
     "neutral": "neutral", "calm": "neutral", "happy": "happy", "sad": "sad", "angry": "angry", "fear": "fearful",
@@ -88,23 +90,26 @@ class Clip:
 def load_clips(data: Path, codec: Codec, progress: Callable[[float, float], None] = lambda done, total: None) -> list[Clip]:
     """The acted corpora of a folder of speech with a manifest.csv, heard by a codec.
 
-    Raises FileNotFoundError without a manifest, ValueError when it lists none of the corpora.
+    Raises FileNotFoundError without a manifest, ValueError when it lacks one of `COLUMNS`, lists none of the corpora or
+    names a feeling or an intensity that is unknown.
     """
     table = data / "manifest.csv"
     if not table.is_file():
         raise FileNotFoundError(f"{data} holds no manifest.csv: give a folder of acted speech with its list.")
     with table.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["corpus"] in CORPORA]
+        reader = csv.DictReader(file)
+        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+            raise ValueError(f"{table} has no column '{missing[0]}': it needs {', '.join(COLUMNS)}.")
+        rows = [row for row in reader if row["corpus"] in CORPORA]
     if not rows:
         raise ValueError(f"{table} lists none of {', '.join(CORPORA)}: give a folder of acted speech.")
-    codec = codec.float()  # half the time, and more than exact enough for statistics
+    labels = [_label(row) for row in rows]
+    codec = copy.deepcopy(codec).float()  # half the time, and more than exact enough for statistics
     clips = []
-    for done, row in enumerate(rows, 1):
+    for done, (row, label) in enumerate(zip(rows, labels, strict=True), 1):
         frames, spoken = frames_of(codec.features(at_level(load_sound(data / row["file"]).mono())))
         if spoken.sum() >= LEAST_SPEECH:
-            clips.append(
-                Clip(row["corpus"], row["speaker_id"], row["split"], *_label(row), frames.astype(np.float16), spoken)
-            )
+            clips.append(Clip(row["corpus"], row["speaker_id"], row["split"], *label, frames.astype(np.float16), spoken))
         progress(done, len(rows))
     return clips
 
@@ -112,13 +117,26 @@ def load_clips(data: Path, codec: Codec, progress: Callable[[float, float], None
 def _label(row: dict[str, str]) -> tuple[str | None, np.ndarray]:
     """A row's category and dimensions."""
     if row["corpus"] == "baved":
-        return None, np.array([np.nan, AROUSAL[row["intensity"]], np.nan], np.float32)
-    dimensions = STRENGTH[row["intensity"]] * np.array(DIMENSIONS_OF[row["emotion"]], np.float32)
-    return LABELS.get(row["emotion"]), dimensions
+        return None, np.array([np.nan, _known(AROUSAL, row, "intensity"), np.nan], np.float32)
+    dimensions = np.array(_known(DIMENSIONS_OF, row, "emotion"), np.float32)
+    return LABELS.get(row["emotion"]), _known(STRENGTH, row, "intensity") * dimensions
+
+
+def _known(meanings: Mapping[str, Any], row: dict[str, str], column: str) -> Any:
+    """What a row's word means. Raises ValueError for a word without a meaning."""
+    if (word := row[column]) not in meanings:
+        known = ", ".join(filter(None, meanings))
+        raise ValueError(f"{row['file']} has the {column} '{word}', of {row['corpus']} are known {known}: correct it.")
+    return meanings[word]
 
 
 def fit(clips: Sequence[Clip], codec_name: str, training: EmotionTraining | None = None) -> EmotionReader:
-    """A reader that has learned from clips; the same clips and seed give the same reader."""
+    """A reader that has learned from clips; the same clips and seed give the same reader.
+
+    Raises ValueError without clips.
+    """
+    if not clips:
+        raise ValueError("there is no speech to learn from: mark clips of the manifest as of split 'train'.")
     c = training or EmotionTraining()
     rng, generator = np.random.default_rng(c.seed), torch.Generator().manual_seed(c.seed)
     torch.manual_seed(c.seed)

