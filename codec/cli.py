@@ -126,8 +126,8 @@ def stream(
 
     In one, as many samples come out as went in; out of packets the sound comes rounded up to whole frames of 40 ms.
 
-    Packets say everything twice at the base rate and carry checks: at 0.27 kbit/s they come to some 0.9, at 1.0 to 1.7.
-    What was really sent is told at the end.
+    Packets carry checks and what was said before once more at the base rate: of 0.27 kbit/s they make some 0.9, of 1.0
+    some 1.7. What was really sent is told at the end.
     """
     from mien.codec import stream as live
     from mien.codec.model import load_codec
@@ -165,7 +165,7 @@ def stream(
                 late = 0 if decode else max(said - heard, 0)  # what filled up the last frame
                 sink.write(live.pcm(samples[: len(samples) - late]))
                 sink.flush()
-        if sent:
+        if sent and heard:
             true_kbps = 8 * sum(sent) / (heard / SAMPLE_RATE) / 1000
             typer.echo(f"mien: {len(sent)} packets, {sum(sent):,} bytes, {true_kbps:.2f} kbit/s", err=True)
     except BrokenPipeError:  # whoever listened has gone, which is how a stream ends

@@ -19,8 +19,9 @@ def convert(codec: Codec, samples: np.ndarray, voice: np.ndarray, tiers: int = 0
     kept; they carry the first speaker's manner and voice, too. Raises ValueError when either is no sound or the voice is
     shorter than a second.
     """
+    digits = voice_of(codec, voice)
     tokens = codec.encode(samples, tiers)
-    return codec.decode(replace(tokens, voice=voice_of(codec, voice)[None], voice_starts=np.zeros(1, int)))
+    return codec.decode(replace(tokens, voice=digits[None], voice_starts=np.zeros(1, int)))
 
 
 def voice_of(codec: Codec, samples: np.ndarray) -> np.ndarray:

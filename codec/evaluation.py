@@ -193,8 +193,9 @@ def evaluate(
     """Code every clip with every system and judge it beside the original.
 
     notes: sentences to hand on, beside the judge's own. seed: of the bootstrap. progress: gets (done, total) in coded
-    clips. A system that raises OSError or ValueError on a clip has failed on it. Returns `systems` by name, the originals first: figures as `metrics.summary` gives them, the system's note,
-    for ours its use of the codebooks; `clips` with each clip's own figures and failures; notes, definitions, seconds.
+    clips. A system that raises OSError or ValueError on a clip has failed on it.
+    Returns `systems` by name, the originals first: figures as `metrics.summary` gives them, the system's note, for ours
+    its use of the codebooks; `clips` with each clip's own figures and failures; notes, definitions, seconds.
     """
     started = time.perf_counter()
     judge = judge or Judge()

@@ -116,7 +116,9 @@ def pcm(samples: np.ndarray) -> bytes:
     return np.rint(samples * 32767).astype("<i2").tobytes()
 
 
-def write_packets(file: BinaryIO, codec: Codec, frames: Iterable[Frame], bundle: int, told: Told = lambda size: None) -> None:
+def write_packets(
+    file: BinaryIO, codec: Codec, frames: Iterable[Frame], bundle: int, told: Told = lambda size: None
+) -> None:
     """Write frames as packets, each behind its length (one byte), as soon as it is full. bundle: frames in a packet.
 
     told: gets the bytes of each, its length's with them.

@@ -13,9 +13,10 @@ from test_codec import small_codec
 from typer.testing import CliRunner
 
 from mien import checkpoints
-from mien.codec import stream
+from mien.codec import evaluation, stream
 from mien.codec.cli import app
 from mien.codec.entropy import fit_tables
+from mien.codec.metrics import TOOLS
 from mien.codec.model import Codec, load_codec
 from mien.front import ASSETS
 from mien.media import Sound, load_sound, save_sound
@@ -180,10 +181,32 @@ def test_a_listener_who_leaves_ends_the_stream_quietly(model):
         assert child.wait(60) == 0
 
 
+def test_packets_come_in_whole_frames_and_tell_their_rate(model):
+    packets = command("stream", "--encode", "--kbps", 0.27, "--model", model, feed=raw(2000))
+    n_bytes = len(packets.stdout_bytes) - packets.stdout_bytes.index(b"\n") - 1
+    assert packets.stderr == f"mien: 2 packets, {n_bytes} bytes, {8 * n_bytes / 125:.2f} kbit/s\n"
+    decoded = command("stream", "--decode", "--model", model, feed=packets.stdout_bytes)
+    assert len(decoded.stdout_bytes) == 2 * 4 * 640 and not decoded.stderr
+    lossy = command("stream", "--loss", 0.5, "--kbps", 0.27, "--model", model, feed=raw(2000))
+    assert f" {n_bytes - 2} bytes" in lossy.stderr, "no lengths on the way"
+    assert not command("stream", "--encode", "--model", model, feed=b"\0").stderr
+
+
 def test_convert_asks_for_consent_and_keeps_the_length(sound, model, tmp_path):
     result = command("convert", sound, "--voice", VOICE, "-o", tmp_path / "y.wav", "--model", model)
     assert result.exit_code == 0 and "consent" in result.stderr and result.stderr.count("\n") == 1
     assert load_sound(tmp_path / "y.wav").duration_s == pytest.approx(load_sound(sound).duration_s, abs=1e-3)
+
+
+def test_a_voice_needs_a_second(sound, model, tmp_path):
+    save_sound(tmp_path / "ah.wav", Sound(load_sound(VOICE).samples[:4000], load_sound(VOICE).sample_rate))
+    result = command("convert", sound, "--voice", tmp_path / "ah.wav", "-o", tmp_path / "y.wav", "--model", model)
+    assert result.exit_code == 2 and "give some seconds of speech" in result.stderr.splitlines()[-1]
+
+
+def test_graphs_are_not_written_over_a_file(model, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    refused(command("export", "-o", tmp_path / "out", "--model", model), "is a file")
 
 
 def test_features_are_arrays_of_25_hz(sound, model, tmp_path):
@@ -213,6 +236,27 @@ def test_eval_judges_a_folder(sound, model, tmp_path):
     assert json.loads((tmp_path / "found.json").read_text())["systems"].keys() == found["systems"].keys()
     assert "mien 0.27" in command(*line).stdout
     refused(command("eval", tmp_path / "none", "--model", model), "no folder")
+
+
+def test_eval_refuses_before_it_judges_what_it_could_not_write(sound, model, tmp_path, monkeypatch):
+    def judged(*_, **__):
+        raise AssertionError("judged")
+
+    monkeypatch.setattr(evaluation, "evaluate", judged)
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "a.flac").write_bytes(sound.read_bytes())
+    leave_out = [word for name in TOOLS for word in ("--leave-out", name)]
+    line = ["eval", clips, "--no-peers", *leave_out, "--model", model]
+    refused(command(*line, "-o", tmp_path / "no" / "x.json"), "folder")
+    refused(command(*line, "-o", tmp_path / "x.txt"), ".json")
+    refused(command(*line, "--plot", tmp_path / "x.jpg"), ".png or .svg or .pdf")
+    assert command(*line, "--limit", 0).exit_code == 2
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "matplotlib", None)
+        refused(command(*line, "--plot", tmp_path / "x.png"), "needs matplotlib")
+    pytest.importorskip("matplotlib", reason="needs the extra `eval`")
+    refused(command(*line, "--plot", tmp_path / "x.png"), "nothing to plot")
 
 
 # With the trained weights

@@ -192,3 +192,31 @@ def test_clips_are_those_of_acted_corpora(tmp_path):
     (tmp_path / "manifest.csv").write_text(",".join(COLUMNS) + "\nx.wav,1,kathleen,,,train\n")
     with pytest.raises(ValueError, match="lists none of ravdess"):
         training.load_clips(tmp_path, Listener())
+
+
+def test_the_codec_that_hears_stays_as_it_is(codec, tmp_path):
+    (tmp_path / "manifest.csv").write_text(",".join(COLUMNS) + "\na.wav,1,ravdess,calm,strong,train\n")
+    save_sound(tmp_path / "a.wav", Sound(speech(1)[:, None], 16_000))
+    before = {name: tensor.dtype for name, tensor in codec.state_dict().items()}
+    training.load_clips(tmp_path, codec)
+    assert {name: tensor.dtype for name, tensor in codec.state_dict().items()} == before
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("file,corpus,emotion,intensity,split\na.wav,ravdess,calm,strong,train", "no column 'speaker_id'"),
+        (",".join(COLUMNS) + "\na.wav,1,ravdess,envy,strong,train", "a.wav has the emotion 'envy'"),
+        (",".join(COLUMNS) + "\na.wav,1,ravdess,calm,huge,train", "a.wav has the intensity 'huge'"),
+        (",".join(COLUMNS) + "\na.wav,1,baved,,huge,train", "are known low, normal, high"),
+    ],
+)
+def test_a_list_that_cannot_be_learned_from_is_refused(table, words, tmp_path):
+    (tmp_path / "manifest.csv").write_text(table)
+    with pytest.raises(ValueError, match=words):
+        training.load_clips(tmp_path, Listener())
+
+
+def test_nothing_to_learn_from_is_refused():
+    with pytest.raises(ValueError, match="of split 'train'"):
+        training.fit([], "codec-16k")

@@ -84,6 +84,17 @@ def test_silence_fails_and_is_no_score(voice):
     assert metrics.summary([dead])["stoi"]["mean"] is None
 
 
+def test_a_codec_that_goes_mute_has_left_all_words_out(voice):
+    judge = Judge(leave_out=TOOLS)
+    judge.tools = {"wer": lambda samples: "you", "stoi": lambda *_: 1.0}  # Whisper makes up words in silence
+    mute = np.zeros_like(voice)
+    found = judge.compare(judge.hear(voice), judge.hear(mute), "give me a picture")
+    assert found.figures == {"word_errors": 4, "words": 4, "letter_errors": 14, "letters": 14}
+    assert found.failed["stoi"] == "what was decoded is silent"
+    dead = judge.compare(judge.hear(mute), judge.hear(mute), "give me a picture")
+    assert not dead.figures and dead.failed["wer"] == "there is nothing to hear"
+
+
 def test_too_little_speech_is_a_failure_with_its_reason(voice):
     judge = quick_judge()
     scrap = judge.hear(voice[20_000:22_400])
@@ -339,6 +350,35 @@ def test_a_trial_from_files_to_plot(folder, tmp_path):
     pytest.importorskip("matplotlib", reason="needs the extra `eval`")
     evaluation.plot(result, tmp_path / "rate.png")
     assert (tmp_path / "rate.png").stat().st_size > 10_000
+
+
+@dataclass
+class Failing(Coarse):
+    """One that fails on every second clip."""
+
+    calls: int = 0
+
+    def encode(self, samples):
+        self.calls += 1
+        if self.calls % 2:
+            raise OSError("the program failed")
+        return super().encode(samples)
+
+
+def test_a_system_that_fails_on_a_clip_does_not_end_the_trial(folder, tmp_path):
+    judge = Judge(leave_out=TOOLS)
+    judge.tools = {"stoi": lambda *_: 1.0}
+    result = evaluation.evaluate([Failing(6), Coarse(12)], evaluation.read_clips(folder), judge)
+    failing, fine = (result["systems"][name]["figures"] for name in ("pcm 6", "pcm 12"))
+    for name in ("kbps", "stoi", "log_mel"):
+        assert (failing[name]["n"], failing[name]["failed"], fine[name]["n"]) == (2, 2, 4)
+    assert failing["kbps"]["mean"] == pytest.approx(96)
+    shown = evaluation.table(result)
+    assert "pcm 6: the means of kbps, stoi, estoi, log_mel leave out 2 clips that failed: the program failed" in shown
+    pytest.importorskip("matplotlib", reason="needs the extra `eval`")
+    without = evaluation.evaluate([Coarse(12)], evaluation.read_clips(folder), Judge(leave_out=TOOLS))
+    with pytest.raises(ValueError, match="nothing to plot"):
+        evaluation.plot(without, tmp_path / "x.png")
 
 
 # -- probes ------------------------------------------------------------------------------------------------------------

@@ -126,6 +126,25 @@ def test_numbers_go_round():
     assert_true(found, said)
 
 
+def test_a_stray_packet_is_not_believed_alone():
+    said = frames_of_speech(18)
+    packets = packets_of(said)
+    stray = packets_of(frames_of_speech(3, seed=1), Packer(number=1500))
+    for twice in (1, 2):
+        found = received([*packets[:2], *stray * twice, *packets[2:]])
+        assert states(found) == "f" * 18
+        assert_true(found, said)
+    assert states(received(packets + stray)) == "f" * 18
+
+
+def test_a_line_that_was_dead_for_long_goes_on_in_time():
+    said = frames_of_speech(600)
+    packets = packets_of(said)
+    found = received(packets[:10] + packets[100:])
+    assert states(found) == "f" * 30 + "l" * 267 + "b" * 3 + "f" * 300
+    assert_true(found, said)
+
+
 def test_states_are_values():
     said = frames_of_speech(12)
     packer, unpacker = Packer(), Unpacker()
