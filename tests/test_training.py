@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from mien.codec.model import CodecConfig
 from mien.training.__main__ import CONFIGS, app, read_config
+from mien.training.codec import CodecTraining
 from mien.training.loop import LoopConfig, train
 
 
@@ -86,6 +88,15 @@ def test_mistakes_in_configs_and_folders_are_one_sentence(tmp_path):
     (tmp_path / "bad.yaml").write_text("loop: {stepz: 3}")
     with pytest.raises(ValueError, match="stepz"):
         read_config(str(tmp_path / "bad.yaml"), loop=LoopConfig)
+    (tmp_path / "bad.yaml").write_text("training: {weights: {syllables: 1}}")
+    with pytest.raises(ValueError, match="syllables"):
+        read_config(str(tmp_path / "bad.yaml"), training=CodecTraining)
+    (tmp_path / "bad.yaml").write_text("model: {vocoder: {widht: 3}}")
+    with pytest.raises(ValueError, match="widht"):
+        read_config(str(tmp_path / "bad.yaml"), model=CodecConfig)
+    (tmp_path / "good.yaml").write_text("training: {weights: {phones: 7}}")
+    weights = read_config(str(tmp_path / "good.yaml"), training=CodecTraining)["training"].weights
+    assert weights == CodecTraining().weights | {"phones": 7}
     with pytest.raises(FileNotFoundError, match="nano"):
         read_config("giant", loop=LoopConfig)
     run = CliRunner().invoke(app, ["prepare", "--data", str(tmp_path), "--out", str(tmp_path / "shards")])

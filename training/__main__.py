@@ -34,7 +34,17 @@ def read_config(name: str, **sections: type) -> dict[str, Any]:
         if unknown := set(values) - {f.name for f in fields(kind)}:
             known = ", ".join(f.name for f in fields(kind))
             raise ValueError(f"{path.name}, {section}: unknown key(s) {', '.join(sorted(unknown))}; known are {known}.")
-        out[section] = kind(**values)
+        try:
+            default = kind()
+            for name, value in values.items():  # a dictionary changes what it names and leaves the rest
+                if isinstance(value, dict) and isinstance(getattr(default, name), dict):
+                    if unknown := set(value) - set(getattr(default, name)):
+                        known = ", ".join(getattr(default, name))
+                        raise TypeError(f"unknown key(s) {', '.join(sorted(unknown))} in {name}; known are {known}")
+                    values = values | {name: getattr(default, name) | value}
+            out[section] = kind(**values)
+        except TypeError as error:
+            raise ValueError(f"{path.name}, {section}: {error}.") from None
     return out
 
 
