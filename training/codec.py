@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from mien import checkpoints
 from mien.codec import entropy
 from mien.codec.front import FRAME_LENGTH, Front, load_front
+from mien.codec.metrics import codebook_use
 from mien.codec.model import HOPS, Codec, CodecConfig, Connector, Encoder, save_codec
 from mien.codec.phones import PHONES
 from mien.codec.vocoder import HOP, PITCH_LEAD, SAMPLE_RATE, Acoustics, EnvelopeMeter, Vocoder, VocoderConfig
@@ -67,7 +68,7 @@ class CodecTraining:
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "envelope": 10.0, "pitch": 10.0, "voicing": 1.0, "levels": 1.0, "likeness": 1.0, "kl": 0.001,
-            "phones": 0.3, "contrast": 0.1,
+            "phones": 0.3, "read": 0.5, "contrast": 0.1,
             "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "loudness": 3.0, "recognition": 3.0,
         }  # fmt: skip
     )
@@ -220,7 +221,8 @@ def measure(clip: Clip, meter: EnvelopeMeter, device: torch.device) -> tuple[np.
 
 
 class CodecTrainee(nn.Module):
-    """The codec with what it needs in training alone: a tower that reads text, to which S is drawn frame by frame.
+    """The codec with what it needs in training alone: a tower that reads text, to which S is drawn frame by frame, and a
+    reader that must tell the phones from the values of S.
 
     The tower sees the phones around a frame, so that two frames of one phone in other words are not the same.
     """
@@ -233,6 +235,10 @@ class CodecTrainee(nn.Module):
             nn.Conv1d(64, width, 9, padding=4), nn.GELU(), nn.Conv1d(width, width, 4, stride=2, padding=1)
         )
         self.speech = nn.Linear(config.width, width)
+        self.read = nn.Sequential(
+            nn.Conv1d(len(config.layout.semantic), width, 5, padding=2), nn.GELU(),
+            nn.Conv1d(width, width, 5, padding=2), nn.GELU(), nn.Conv1d(width, 2 * len(PHONES), 1),
+        )  # fmt: skip
 
     def forward(self, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Return what `compute` gives: several processes share gradients of what happens within a forward."""
@@ -360,8 +366,14 @@ class CodecTask(SpeechCrops):
             "likeness": likeness(mean) + likeness(raw_tiers.float()),
             "kl": kl.clamp(min=0).mean(),
             "phones": phones,
+            "read": self._read(semantic[:, ahead:], labels),
             "contrast": self._contrast(hidden[:, ahead:], batch["labels"]),
         }
+
+    def _read(self, semantic: Tensor, labels: Tensor) -> Tensor:
+        """What the values of S (B, T, 5) leave open of the phones (B, T, 2)."""
+        logits = self.model.read(semantic.transpose(1, 2)).transpose(1, 2).float().unflatten(-1, (2, -1))
+        return F.cross_entropy(logits.flatten(0, 2), labels.flatten(), ignore_index=UNKNOWN, label_smoothing=0.05)
 
     def _contrast(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Frame-level text-speech contrast, both ways (the paper, section III-C): a frame and its text against others."""
@@ -482,16 +494,9 @@ def evaluate_codec(codec: Codec, clips: Sequence[Clip]) -> dict[str, float]:
         right += int((odds[: len(truth)].argmax(1) == truth)[sure].sum())
         known += int(sure.sum())
     a, b = pesq_of(low), pesq_of(high)
-    levels = codec.config.layout.semantic
-    evenness = np.mean([_evenness(column, n) for column, n in zip(np.concatenate(digits).T, levels, strict=True)])
+    evenness = np.mean(codebook_use(np.concatenate(digits), codec.config.layout.semantic)["digit_perplexity"])
     phones, score = right / max(known, 1), (a + b) / 2
     return {"pesq_low": a, "pesq_high": b, "phones": phones, "evenness": float(evenness), "score": score}
-
-
-def _evenness(digits: np.ndarray, n_levels: int) -> float:
-    """exp(entropy) of digits over their number of levels: 1 where all are used as often."""
-    share = np.bincount(digits, minlength=n_levels) / len(digits)
-    return float(np.exp(-np.sum(share * np.log(share + 1e-12)))) / n_levels
 
 
 def frame_losses(
