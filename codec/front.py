@@ -42,8 +42,19 @@ class FrontConfig:
         return 1000.0 * self.look_ahead * FRAME_LENGTH / self.sample_rate
 
 
+class PhoneOdds:
+    """What has posteriors_50hz, (2 T, 40) odds of `PHONES` every 20 ms, has them at 25 Hz, too."""
+
+    posteriors_50hz: np.ndarray
+
+    @property
+    def posteriors(self) -> np.ndarray:
+        """(T, 40) odds of `PHONES`, mean of the frame's two halves."""
+        return self.posteriors_50hz.reshape(-1, 2, len(PHONES)).mean(1)
+
+
 @dataclass(frozen=True)
-class SpeechFeatures:
+class SpeechFeatures(PhoneOdds):
     """What the front hears in T frames of 25 Hz.
 
     hidden: (T, 128) float32, the two 20 ms halves of a frame side by side. posteriors_50hz: (2 T, 40) float32, odds of
@@ -52,11 +63,6 @@ class SpeechFeatures:
 
     hidden: np.ndarray
     posteriors_50hz: np.ndarray
-
-    @property
-    def posteriors(self) -> np.ndarray:
-        """(T, 40) odds of `PHONES`, mean of the frame's two halves."""
-        return self.posteriors_50hz.reshape(-1, 2, len(PHONES)).mean(1)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.codec.front import FRAME_LENGTH, Trunk, check_sound
+from mien.codec.front import FRAME_LENGTH, PhoneOdds, Trunk, check_sound
 from mien.codec.mel import LogMel, PitchGram
 from mien.codec.phones import PHONES
 from mien.codec.quantise import Quantiser
@@ -314,7 +314,7 @@ class DecoderState:
 
 
 @dataclass(frozen=True)
-class Features:
+class Features(PhoneOdds):
     """What the codec hears in T frames of 25 Hz, for the other rooms.
 
     continuous: (T, D) float32, the semantic features before the quantiser. semantic: (T, 5) float32, the values of S.
@@ -329,11 +329,6 @@ class Features:
     posteriors_50hz: np.ndarray
     voice: np.ndarray
     acoustic: np.ndarray
-
-    @property
-    def posteriors(self) -> np.ndarray:
-        """(T, 40) odds of `PHONES`, mean of the frame's two halves."""
-        return self.posteriors_50hz.reshape(-1, 2, len(PHONES)).mean(1)
 
 
 @dataclass(frozen=True)

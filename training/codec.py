@@ -246,7 +246,7 @@ class CodecTrainee(nn.Module):
 
 
 class SpeechCrops:
-    """Crops of prepared speech as the codec hears them, in pairs of one recording."""
+    """What the codec's tasks share: crops as it hears them, in pairs of one recording; its trial and its file."""
 
     def __init__(
         self, training: CodecTraining | DecoderTraining, augmentation: Augmentation, shards: Path, config: CodecConfig
@@ -284,6 +284,17 @@ class SpeechCrops:
             rows["labels"].append(crop.labels[: 2 * frames].astype(np.int64))
         batch = {name: torch.from_numpy(np.stack(row)) for name, row in rows.items()}
         return {name: row if name == "labels" else row.float() for name, row in batch.items()}
+
+    @torch.inference_mode()
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Decoded validation clips at the lowest and the highest rate, and how well S knows its phones."""
+        assert isinstance(model, CodecTrainee | DecoderTrainee)
+        return evaluate_codec(copy.deepcopy(model.codec).ready(), self.held_out)
+
+    def save(self, model: nn.Module, path: Path) -> None:
+        """Write the codec."""
+        assert isinstance(model, CodecTrainee | DecoderTrainee)
+        save_codec(model.codec, path)
 
 
 class CodecTask(SpeechCrops):
@@ -387,17 +398,6 @@ class CodecTask(SpeechCrops):
         same = torch.arange(len(chosen), device=chosen.device)
         return (F.cross_entropy(scores, same) + F.cross_entropy(scores.T, same)) / 2
 
-    @torch.inference_mode()
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Decoded validation clips at the lowest and the highest rate, and how well S knows its phones."""
-        assert isinstance(model, CodecTrainee)
-        return evaluate_codec(copy.deepcopy(model.codec).ready(), self.held_out)
-
-    def save(self, model: nn.Module, path: Path) -> None:
-        """Write the codec."""
-        assert isinstance(model, CodecTrainee)
-        save_codec(model.codec, path)
-
 
 class DecoderTrainee(nn.Module):
     """The codec, and the judges of its sound if they take part."""
@@ -457,17 +457,6 @@ class DecoderTask(SpeechCrops):
         clean = batch["clean"][:, : sound.shape[1]]
         losses = losses | self.listener.losses(sound, clean)
         return losses | self.model.adversary.losses(sound, clean) if self.model.adversary else losses
-
-    @torch.inference_mode()
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Decoded validation clips at the lowest and the highest rate."""
-        assert isinstance(model, DecoderTrainee)
-        return evaluate_codec(copy.deepcopy(model.codec).ready(), self.held_out)
-
-    def save(self, model: nn.Module, path: Path) -> None:
-        """Write the codec."""
-        assert isinstance(model, DecoderTrainee)
-        save_codec(model.codec, path)
 
 
 def with_tables(codec: Codec, shards: Path, n_clips: int = 400) -> Codec:
