@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from typer.testing import CliRunner
 from mien import checkpoints
 from mien.codec.front import Front, FrontConfig
 from mien.codec.model import load_codec
+from mien.codec.pretrained import SpeechEncoder
 from mien.codec.vocoder import PITCH_LEAD, Acoustics, EnvelopeMeter, Vocoder
 from mien.training import codec as tasks
+from mien.training import speech
 from mien.training.__main__ import CONFIGS, app, read_config
 from mien.training.adversary import Adversary
 from mien.training.loop import LoopConfig
@@ -52,8 +55,28 @@ def shards(tmp_path: Path) -> Path:
     return folder
 
 
+def loudness(samples: np.ndarray) -> torch.Tensor:
+    """Stands for a big speech encoder: two numbers every 20 ms."""
+    level = torch.from_numpy(samples).unflatten(0, (-1, 320)).square().mean(1).sqrt()
+    return torch.stack([level, -level], 1)
+
+
+def test_what_a_speech_encoder_hears_stays_with_its_clip(shards):
+    encoder = SpeechEncoder(loudness, 2)
+    assert list(speech.hear(shards, encoder)) == ["shard 1 of 1: buzz-000.heard.npy"]
+    for clip in speech.load_clips(shards):
+        assert clip.heard is not None
+        assert np.allclose(clip.heard, encoder.features(clip.samples.astype(np.float32) / 32768), atol=1e-3)
+    augmenter = speech.Augmenter(Augmentation(), [clip], np.zeros((0, 16_000)))
+    crop = augmenter.crop(clip, 32_000, np.random.default_rng(0), Fraction(5, 4))
+    assert crop.heard is not None and crop.heard.shape == (50, 2)
+    level = loudness(crop.sound).unflatten(0, (50, 2)).mean(1)[:, 0]
+    assert np.corrcoef(level, crop.heard[:, 0])[0, 1] > 0.8, "what was heard does not follow the sound at another speed"
+
+
 def test_all_stages_run_to_their_end_and_give_a_codec(tmp_path, shards, monkeypatch):
     monkeypatch.setattr(tasks, "pesq_of", lambda pairs: 1.0 + len(pairs))
+    list(speech.hear(shards, SpeechEncoder(loudness, 2)))
     front = Front(FrontConfig(width=16, dilations=(1, 2), hidden=8))
     checkpoints.save(tmp_path / "front.safetensors", dict(front.state_dict()), asdict(front.config))
     loop = {"steps": 2, "batch": 4, "warmup": 1, "evaluate_every": 2, "save_every": 2}

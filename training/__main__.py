@@ -122,6 +122,21 @@ def prepare_speech(
         typer.echo(news)
 
 
+@app.command("hear-speech")
+@one_sentence
+def hear_speech(
+    encoder: Annotated[str, typer.Option(help="Whisper, wav2vec 2.0 …: folder that transformers wrote, or cached name.")],
+    shards: Annotated[Path, typer.Option(help="Folder that prepare-speech wrote.")] = Path("speech-shards"),
+    layer: Annotated[int, typer.Option(help="Which of its layers speaks; -1 the last.")] = -1,
+) -> None:
+    """Write down what a big speech encoder hears in prepared speech: a second teacher of what the codec calls S."""
+    from mien.codec.pretrained import load_speech_encoder
+    from mien.training.speech import hear
+
+    for news in hear(shards, load_speech_encoder(encoder, layer)):
+        typer.echo(news)
+
+
 @app.command("prepare-teacher")
 @one_sentence
 def prepare_teacher(

@@ -7,9 +7,11 @@ decoder: encoder and quantisers stand still; tokens to sound, if wanted with jud
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,14 +50,16 @@ class CodecTraining:
     """What is drawn, what is hidden and how it is weighed.
 
     sound: whether the vocoder takes part and its sound counts, too. tiers: how often none, one, two and three tiers are
-    kept. perturb: chance that the semantic encoder hears another throat. lose: chance that frames are lost in a crop.
-    unknown: chance that the decoder is not told the voice.
+    kept. other_clip: chance that a crop takes its voice from another recording of its speaker, not from its own. perturb:
+    chance that the semantic encoder hears another throat. lose: chance that frames are lost in a crop. unknown: chance
+    that the decoder is not told the voice.
     """
 
     sound: bool = False
     crop_s: float = 2.56
     voice_balance: float = 0.4
     tiers: tuple[float, ...] = (0.4, 0.1, 0.1, 0.4)
+    other_clip: float = 0.3
     perturb: float = 0.5
     warp: float = 0.12  # of the mel axis, at most
     pitch_shift: float = 4.5  # lags of the pitchgram, at most (4.5: 2.4 semitones)
@@ -65,10 +69,11 @@ class CodecTraining:
     free_bits: float = 0.25  # nats of a digit's KL divergence that cost nothing
     temperature: float = 0.07
     loudness: float = 0.4  # how errors count with loudness: e to that power for every unit of LogMel
+    reversal: float = 0.3  # how strongly S is led away from what tells its speaker
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "envelope": 10.0, "pitch": 10.0, "voicing": 1.0, "levels": 1.0, "likeness": 1.0, "kl": 0.001,
-            "phones": 0.3, "read": 0.5, "contrast": 0.1,
+            "phones": 0.3, "read": 0.5, "contrast": 0.1, "taught": 1.0, "who": 0.1, "leak": 0.3,
             "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "loudness": 3.0, "recognition": 3.0,
         }  # fmt: skip
     )
@@ -81,6 +86,7 @@ class DecoderTraining:
     crop_s: float = 1.92
     voice_balance: float = 0.4
     tiers: tuple[float, ...] = (0.4, 0.1, 0.1, 0.4)
+    other_clip: float = 0.3
     lose: float = 0.15
     unknown: float = 0.05
     loudness: float = 0.4
@@ -221,13 +227,15 @@ def measure(clip: Clip, meter: EnvelopeMeter, device: torch.device) -> tuple[np.
 
 
 class CodecTrainee(nn.Module):
-    """The codec with what it needs in training alone: a tower that reads text, to which S is drawn frame by frame, and a
-    reader that must tell the phones from the values of S.
+    """The codec with what it needs in training alone: a tower that reads text, to which S is drawn frame by frame; a
+    reader that must tell the phones, and what a big speech encoder hears, from the values of S and of the voice; and two
+    that name the speaker, from the voice, which learns to help, and from S, which learns not to.
 
     The tower sees the phones around a frame, so that two frames of one phone in other words are not the same.
+    n_voices: how many speakers there are. n_taught: numbers in a frame of the big encoder; 0: none was asked.
     """
 
-    def __init__(self, config: CodecConfig, width: int = 128):
+    def __init__(self, config: CodecConfig, n_voices: int, n_taught: int = 0, width: int = 128):
         super().__init__()
         self.codec = Codec(config)
         self.embed = nn.Embedding(len(PHONES), 64)
@@ -235,10 +243,16 @@ class CodecTrainee(nn.Module):
             nn.Conv1d(64, width, 9, padding=4), nn.GELU(), nn.Conv1d(width, width, 4, stride=2, padding=1)
         )
         self.speech = nn.Linear(config.width, width)
-        self.read = nn.Sequential(
-            nn.Conv1d(len(config.layout.semantic), width, 5, padding=2), nn.GELU(),
-            nn.Conv1d(width, width, 5, padding=2), nn.GELU(), nn.Conv1d(width, 2 * len(PHONES), 1),
+        n_semantic, n_voice = len(config.layout.semantic), len(config.layout.voice)
+        self.reader = nn.Sequential(
+            nn.Conv1d(n_semantic + n_voice, config.width, 5, padding=2), nn.GELU(),
+            nn.Conv1d(config.width, config.width, 5, padding=2), nn.GELU(),
         )  # fmt: skip
+        self.read = nn.Linear(config.width, 2 * len(PHONES))
+        self.taught = nn.Linear(config.width, n_taught)
+        self.who = nn.Linear(n_voice, n_voices)
+        self.leak = nn.Sequential(nn.Linear(n_semantic, width), nn.GELU())
+        self.leaked = nn.Linear(width, n_voices)
 
     def forward(self, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Return what `compute` gives: several processes share gradients of what happens within a forward."""
@@ -257,24 +271,34 @@ class SpeechCrops:
                 f"give {1 + config.layout.tiers}."
             )
         clips = load_clips(shards)
-        self.crop_s, self.look_ahead = training.crop_s, config.look_ahead
+        self.crop_s, self.look_ahead, self.other_clip = training.crop_s, config.look_ahead, training.other_clip
         self.clips = [clip for clip in clips if clip.split == "train" and clip.duration_s > 0.6]
+        told = {0 if clip.heard is None else clip.heard.shape[1] for clip in self.clips}
+        if len(told) > 1:
+            raise ValueError(f"a speech encoder heard some of the shards in {shards} alone: run hear-speech once more.")
+        self.n_taught = told.pop()
+        people = [(clip.corpus, clip.speaker) for clip in self.clips]
+        self.voices = {name: n for n, name in enumerate(sorted(set(people)))}
+        self.voice = np.array([self.voices[name] for name in people])
         self.share = voice_shares(self.clips, training.voice_balance)
         self.held_out = pick_clips([clip for clip in clips if clip.split == "val"], EVALUATION_CLIPS, EVALUATION_S)
         self.augmenter = Augmenter(augmentation, self.clips, load_rooms(shards))
 
     def batch(self, generator: torch.Generator, size: int) -> dict[str, Tensor]:
-        """Draw crops; see `loop.Task`. Rows 2 n and 2 n + 1 are of one recording: each lends the other its voice.
+        """Draw crops; see `loop.Task`. Rows 2 n and 2 n + 1 are of one speaker: each lends the other its voice.
 
         heard, clean: (B, 640 (T + A)) what the encoder hears and what it stands for, the last A frames there to be looked
-        ahead at; log_pitch, voicing: (B, 4 T); labels: (B, 2 T).
+        ahead at; log_pitch, voicing: (B, 4 T); labels: (B, 2 T); speaker: (B,), -1 a throat that nobody has; taught:
+        (B, T, D) what a big speech encoder hears, if one was asked.
         """
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         frames = int(self.crop_s * SAMPLE_RATE) // FRAME_LENGTH
         n = (frames + self.look_ahead) * FRAME_LENGTH
-        rows: dict[str, list[np.ndarray]] = {"heard": [], "clean": [], "log_pitch": [], "voicing": [], "labels": []}
-        for index in rng.choice(len(self.clips), size // 2, p=self.share).repeat(2):
-            crop = self.augmenter.crop(self.clips[index], n, rng)
+        rows: dict[str, list[Any]] = {
+            name: [] for name in ("heard", "clean", "log_pitch", "voicing", "labels", "speaker", "taught")
+        }
+        for index, throat in self._pairs(rng, size // 2):
+            crop = self.augmenter.crop(self.clips[index], n, rng, throat)
             heard = self.augmenter.disturb(crop.sound, rng)
             log_pitch, voicing = through_silence(crop.pitch)
             rows["heard"].append(heard)
@@ -282,8 +306,19 @@ class SpeechCrops:
             rows["log_pitch"].append(log_pitch[PITCH_LEAD : PITCH_LEAD + HOPS * frames])
             rows["voicing"].append(voicing[PITCH_LEAD : PITCH_LEAD + HOPS * frames])
             rows["labels"].append(crop.labels[: 2 * frames].astype(np.int64))
-        batch = {name: torch.from_numpy(np.stack(row)) for name, row in rows.items()}
-        return {name: row if name == "labels" else row.float() for name, row in batch.items()}
+            rows["speaker"].append(self.voice[index] if throat == 1 else -1)
+            if crop.heard is not None:
+                rows["taught"].append(crop.heard[:frames])
+        batch = {name: torch.from_numpy(np.stack(row)) for name, row in rows.items() if row}
+        return {name: row if row.dtype == torch.int64 else row.float() for name, row in batch.items()}
+
+    def _pairs(self, rng: np.random.Generator, n: int) -> Iterator[tuple[int, Fraction]]:
+        """2 n recordings with the throats that say them, the second of a pair of the same speaker as the first."""
+        for index in rng.choice(len(self.clips), n, p=self.share).tolist():
+            throat, second = self.augmenter.throat(rng), index
+            if rng.random() < self.other_clip:
+                second = int(rng.choice(np.flatnonzero(self.voice == self.voice[index])))
+            yield from ((index, throat), (second, throat))
 
     @torch.inference_mode()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -311,7 +346,11 @@ class CodecTask(SpeechCrops):
     ):
         super().__init__(training, augmentation, shards, config)
         self.training, self.weights = training, training.weights
-        self.model = CodecTrainee(config)
+        self.model = CodecTrainee(config, len(self.voices), self.n_taught)
+        if self.n_taught:
+            some = self.clips[:: len(self.clips) // 500 + 1]
+            heard = torch.from_numpy(np.concatenate([clip.heard for clip in some if clip.heard is not None])).float()
+            self.taught_mean, self.taught_spread = heard.mean(0), heard.std(0)
         self.meter = EnvelopeMeter(config.n_mels)
         self.listener = Listener(load_front(front))
         self.vocoder = {name: tensor.float() for name, tensor in checkpoints.load(vocoder).tensors.items()}
@@ -357,7 +396,7 @@ class CodecTask(SpeechCrops):
         tiers, _, levels_t = encoder.tier_quantiser(raw_tiers)
         tiers = tiers.unflatten(-1, (layout.tiers, -1))
         voice, _, levels_v = encoder.voice_quantiser(encoder.acoustic.voice_of(moments.float().sum(1, keepdim=True)))
-        voice = voice.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # the other crop's
+        own, voice = voice, voice.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)  # the other crop's
         known = (torch.rand(rows, 1, 1, device=device) >= training.unknown).float()
         kept = draw_kept(rows, hidden.shape[1] - ahead, training, device)
         frames, voicing, _ = connector(semantic[:, ahead:], tiers[:, ahead:], kept, voice, known)
@@ -377,14 +416,33 @@ class CodecTask(SpeechCrops):
             "likeness": likeness(mean) + likeness(raw_tiers.float()),
             "kl": kl.clamp(min=0).mean(),
             "phones": phones,
-            "read": self._read(semantic[:, ahead:], labels),
             "contrast": self._contrast(hidden[:, ahead:], batch["labels"]),
+            **self._read(semantic[:, ahead:], voice, labels, batch.get("taught")),
+            **self._name(semantic[:, ahead:], own, batch["speaker"]),
         }
 
-    def _read(self, semantic: Tensor, labels: Tensor) -> Tensor:
-        """What the values of S (B, T, 5) leave open of the phones (B, T, 2)."""
-        logits = self.model.read(semantic.transpose(1, 2)).transpose(1, 2).float().unflatten(-1, (2, -1))
-        return F.cross_entropy(logits.flatten(0, 2), labels.flatten(), ignore_index=UNKNOWN, label_smoothing=0.05)
+    def _read(self, semantic: Tensor, voice: Tensor, labels: Tensor, taught: Tensor | None) -> dict[str, Tensor]:
+        """What the values of S (B, T, 5) and of the voice (B, 1, 24) leave open of the phones (B, T, 2), and of what a big
+        speech encoder hears (B, T, D), in units of its variance."""
+        told = torch.cat([semantic, voice.expand(-1, semantic.shape[1], -1)], -1)
+        read = self.model.reader(told.transpose(1, 2)).transpose(1, 2)
+        logits = self.model.read(read).float().unflatten(-1, (2, -1)).flatten(0, 2)
+        losses = {"read": F.cross_entropy(logits, labels.flatten(), ignore_index=UNKNOWN, label_smoothing=0.05)}
+        if taught is None:
+            return losses
+        mean, spread = self.taught_mean.to(taught.device), self.taught_spread.to(taught.device)
+        return losses | {"taught": F.mse_loss(self.model.taught(read).float(), (taught - mean) / spread)}
+
+    def _name(self, semantic: Tensor, voice: Tensor, speaker: Tensor) -> dict[str, Tensor]:
+        """How badly the speaker (B,) is told by the voice (B, 1, 24), and by S (B, T, 5), whose gradient is turned round
+        (Ganin and Lempitsky 2015, https://arxiv.org/abs/1409.7495)."""
+        turned = (1 + self.training.reversal) * semantic.detach() - self.training.reversal * semantic
+        named = {"who": self.model.who(voice[:, 0]), "leak": self.model.leaked(self.model.leak(turned).mean(1))}
+        n = (speaker >= 0).sum().clamp(min=1)
+        return {
+            name: F.cross_entropy(logits.float(), speaker, ignore_index=-1, reduction="sum") / n
+            for name, logits in named.items()
+        }
 
     def _contrast(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Frame-level text-speech contrast, both ways (the paper, section III-C): a frame and its text against others."""

@@ -1,7 +1,7 @@
 """Speech to learn from: folders of recordings and teacher speech as shards, and what a crop of it may go through.
 
 Teacher speech comes with the times of its phones; real speech comes with its words, which the shipped speech front lays
-over the sound. A crop meets other throats (resampling),
+over the sound. A big speech encoder may be asked what it hears in all of it. A crop meets other throats (resampling),
 rooms, microphones, noise, babble and levels, so that a network works on what people really record.
 """
 
@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
-from mien.codec.front import Front, load_front
+from mien.codec.front import FRAME_LENGTH, Front, load_front
 from mien.codec.phones import INDEX, SILENCE, Segment, align, from_cmudict, from_kokoro
+from mien.codec.pretrained import SpeechEncoder
 from mien.media.sound import load_sound
 
 SAMPLE_RATE = 16_000
@@ -32,6 +33,8 @@ OUTPUT_RATE = 50  # Hz, labels as learned
 OUTPUT_LENGTH = SAMPLE_RATE // OUTPUT_RATE
 UNKNOWN = 255
 CLIPS_PER_SHARD = 256
+HEARD = ".heard.npy"  # ending of the file beside a shard that holds what a big speech encoder hears in it
+GAP = 8  # frames of silence between clips that such an encoder hears one after the other
 NOT_SPEECH = {"rir", "conditions"}  # rooms; and clips of other corpora with noise and rooms, which training adds itself
 TEACHER_LICENCE = "Apache-2.0"
 TEACHER_FRAME_S = 0.025
@@ -46,7 +49,7 @@ class Clip:
 
     samples: (S,) int16 at 16 kHz. labels: a phone index every 10 ms, UNKNOWN where nothing is known. pitch: F0 in Hz every
     10 ms, 0 where there is no voice. words: for every word its pronunciations, where the phones' times were found by
-    alignment; else None.
+    alignment; else None. heard: (ceil(S / 640), D) float16, what a big speech encoder hears; None if none was asked.
     """
 
     samples: np.ndarray
@@ -56,6 +59,7 @@ class Clip:
     corpus: str
     split: str
     words: list[list[tuple[str, ...]]] | None
+    heard: np.ndarray | None = None
 
     @property
     def duration_s(self) -> float:
@@ -227,24 +231,53 @@ def _frame_labels(segments: list[Segment], sound: np.ndarray, n_labels: int) -> 
     return labels
 
 
-def load_clips(folder: Path) -> list[Clip]:
-    """The prepared clips, in the shards' order."""
+def hear(folder: Path, encoder: SpeechEncoder) -> Iterator[str]:
+    """Ask a big speech encoder what it hears in prepared speech; yields a line of news for each shard.
+
+    Writes a file beside every shard, from which `load_clips` takes `Clip.heard`; files that lie there are kept. Clips are
+    heard one after the other, with a pause between, so that short ones do not cost a whole window each.
+    """
+    shards = _shards(folder)
+    for n, shard in enumerate(shards, 1):
+        path = shard.with_suffix(HEARD)
+        if not path.exists():
+            with np.load(shard) as data:
+                samples, sizes = data["samples"], data["sizes"]
+            clips = np.split(samples.astype(np.float32) / 32768, np.cumsum(sizes)[:-1])
+            frames = -(-sizes // FRAME_LENGTH)
+            padded = [np.pad(c, (0, int(t + GAP) * FRAME_LENGTH - len(c))) for c, t in zip(clips, frames, strict=True)]
+            heard = np.split(encoder.features(np.concatenate(padded)), np.cumsum(frames + GAP)[:-1])
+            beside = path.with_name(f".{path.name}")
+            np.save(beside, np.concatenate([x[:-GAP] for x in heard]).astype(np.float16))
+            beside.replace(path)
+        yield f"shard {n} of {len(shards)}: {path.name}"
+
+
+def _shards(folder: Path) -> list[Path]:
     shards = sorted(folder.glob("[!.]*.npz"))
     if not shards:
         raise FileNotFoundError(
             f"{folder} holds no prepared speech: run `python -m mien.training prepare-speech` first."
         )
+    return shards
+
+
+def load_clips(folder: Path) -> list[Clip]:
+    """The prepared clips, in the shards' order."""
     clips = []
-    for shard in shards:
+    for shard in _shards(folder):
         with np.load(shard) as data:
             samples, labels, pitch, sizes = data["samples"], data["labels"], data["pitch"], data["sizes"]
             about = json.loads(str(data["about"]))
+        beside = shard.with_suffix(HEARD)
+        heard = np.split(np.load(beside), np.cumsum(-(-sizes // FRAME_LENGTH))[:-1]) if beside.exists() else None
         ends = np.cumsum(sizes)
         label_ends = np.cumsum(-(-sizes // LABEL_LENGTH))
         for n, row in enumerate(about):
             begin, label_begin = ends[n] - sizes[n], label_ends[n] - -(-sizes[n] // LABEL_LENGTH)
             inside = slice(label_begin, label_ends[n])
-            clips.append(Clip(samples[begin : ends[n]], labels[inside], pitch[inside], **row))
+            told = heard[n] if heard else None
+            clips.append(Clip(samples[begin : ends[n]], labels[inside], pitch[inside], **row, heard=told))
     return clips
 
 
@@ -276,11 +309,12 @@ class Augmentation:
 @dataclass(frozen=True)
 class Crop:
     """A piece of speech: sound (S,) at unit level, labels (S / 320,) at 50 Hz, pitch (S / 160,) in Hz, 0 unvoiced, at the
-    start of every 10 ms."""
+    start of every 10 ms, and heard (S / 640, D) if the clip has it."""
 
     sound: np.ndarray
     labels: np.ndarray
     pitch: np.ndarray
+    heard: np.ndarray | None
 
 
 class Augmenter:
@@ -289,12 +323,15 @@ class Augmenter:
     def __init__(self, config: Augmentation, speech: Sequence[Clip], rooms: np.ndarray):
         self.config, self.speech, self.rooms = config, speech, rooms
 
-    def crop(self, clip: Clip, n_samples: int, rng: np.random.Generator) -> "Crop":
-        """A random piece of a clip, sometimes at another speed; n_samples a multiple of 320."""
-        speed = 1.0
-        if rng.random() < self.config.other_speed:
-            speed = math.exp(rng.uniform(*np.log(self.config.speed)))
-        ratio = Fraction(speed).limit_denominator(16)
+    def throat(self, rng: np.random.Generator) -> Fraction:
+        """A speed to play a voice at: 1 is its own, another changes pitch, formants and tempo together."""
+        if rng.random() >= self.config.other_speed:
+            return Fraction(1)
+        return Fraction(math.exp(rng.uniform(*np.log(self.config.speed)))).limit_denominator(16)
+
+    def crop(self, clip: Clip, n_samples: int, rng: np.random.Generator, throat: Fraction | None = None) -> "Crop":
+        """A random piece of a clip, as a throat (None: any) says it; n_samples a multiple of 320."""
+        ratio = self.throat(rng) if throat is None else throat
         speed = float(ratio)
         wanted = int(n_samples * speed) + 2
         # A piece may begin before the clip and end after it: speech begins and ends in silence, too.
@@ -309,7 +346,11 @@ class Augmenter:
         index = np.floor(centres).astype(int)
         inside = (index >= 0) & (index < len(clip.labels))
         labels = np.where(inside, clip.labels[index.clip(0, len(clip.labels) - 1)], SILENCE)
-        return Crop(sound / (_rms(sound) + 1e-4), labels, speed * _pitch_at(clip.pitch, at[::LABEL_LENGTH]))
+        heard = None
+        if clip.heard is not None:
+            middles = at[FRAME_LENGTH // 2 :: FRAME_LENGTH] * LABEL_LENGTH / FRAME_LENGTH
+            heard = clip.heard[middles.astype(int).clip(0, len(clip.heard) - 1)]
+        return Crop(sound / (_rms(sound) + 1e-4), labels, speed * _pitch_at(clip.pitch, at[::LABEL_LENGTH]), heard)
 
     def disturb(self, sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Room, microphone, noise, other voices and level, in this order. (S,) at unit level to (S,) in [-1, 1]."""
