@@ -45,9 +45,7 @@ def evaluate(
     def prepare(picture):
         return front.Animator(picture, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
 
-    found = evaluation.evaluate(
-        folders, prepare, split=split, limit=limit, longest_s=seconds, tracker=finder, news=_news
-    )
+    found = evaluation.evaluate(folders, prepare, split=split, limit=limit, longest_s=seconds, tracker=finder, news=_news)
     typer.echo(jsonlib.dumps(found) if json else evaluation.table(found))
 
 
@@ -55,9 +53,7 @@ def evaluate(
 @one_sentence
 def benchmark(
     model: Model = "animator-nano",
-    memory: Annotated[
-        bool, typer.Option(help="Also weigh 1 and 10 minutes at 512 pixels and 60 at 128 (long).")
-    ] = True,
+    memory: Annotated[bool, typer.Option(help="Also weigh 1 and 10 minutes at 512 pixels and 60 at 128 (long).")] = True,
     json: AsJson = False,
 ) -> None:
     """Time `mien animate` at 256, 512 pixels and 1080p by stage; weigh it for short and long films."""
@@ -106,3 +102,28 @@ def emotions(
             typer.echo(f"{name:10} {marker:14} {' '.join(f'{value:.3f}' for value in row)}  {word}")
     strengths = ", ".join(f"{intensity:g}" for intensity in evaluation.INTENSITIES)
     typer.echo(f"{out}: a column an emotion, intensity {strengths} downwards")
+
+
+@app.command()
+@one_sentence
+def gallery(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures with a face.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sheets, one PNG a picture.")] = Path("gallery"),
+    tracker: TrackerName = "mediapipe",
+    tracker_model: TrackerModel = None,
+) -> None:
+    """All that portraits can do on contact sheets at full size: mouths, blinks, gazes, turns, feelings."""
+    from mien import front
+    from mien.media import load_image, save_image
+    from mien.portrait.gallery import gallery as looks
+
+    out.mkdir(parents=True, exist_ok=True)
+    for picture in pictures:
+        try:
+            stage = front.Animator(load_image(picture), tracker=tracker, tracker_model=tracker_model)
+        except ValueError as error:  # no face, or one too small: the others are still shown
+            _news(f"{picture}: left out: {error}")
+            continue
+        target = out / f"{picture.stem}.png"
+        save_image(target, looks(stage.portrait, stage.face))
+        _news(str(target))
