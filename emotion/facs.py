@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mien.emotion.value import CATEGORIES
+from mien.emotion.ontology import CATEGORIES
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,28 @@
-"""The `Emotion` value: read from words, mixtures and time lines, written out as weights per frame."""
+"""The `Emotion` value: read from words, mixtures, time lines, sentences and voices, written out as weights per frame."""
 
-import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-# Weights are kept for these, in this order; neutral is the absence of the others.
-CATEGORIES = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised", "contempt")
-
-# Other words for the categories, with the intensity they suggest.
-WORDS: dict[str, tuple[str, float]] = {
-    "calm": ("neutral", 1.0), "none": ("neutral", 1.0), "serious": ("neutral", 1.0),
-    "happiness": ("happy", 1.0), "joy": ("happy", 1.0), "joyful": ("happy", 1.0), "glad": ("happy", 0.7),
-    "cheerful": ("happy", 0.8), "friendly": ("happy", 0.5), "delighted": ("happy", 1.1), "amused": ("happy", 0.7),
-    "sadness": ("sad", 1.0), "unhappy": ("sad", 0.7), "sorrow": ("sad", 1.0), "gloomy": ("sad", 0.7),
-    "anger": ("angry", 1.0), "annoyed": ("angry", 0.5), "irritated": ("angry", 0.4), "furious": ("angry", 1.2),
-    "fear": ("fearful", 1.0), "afraid": ("fearful", 1.0), "scared": ("fearful", 1.0), "anxious": ("fearful", 0.5),
-    "worried": ("fearful", 0.5), "terrified": ("fearful", 1.2),
-    "disgust": ("disgusted", 1.0), "revolted": ("disgusted", 1.1),
-    "surprise": ("surprised", 1.0), "astonished": ("surprised", 1.1), "amazed": ("surprised", 1.0),
-    "contemptuous": ("contempt", 1.0), "scornful": ("contempt", 1.0), "smug": ("contempt", 0.7),
-}  # fmt: skip
+from mien.emotion.ontology import CATEGORIES, dimensions, find
+from mien.emotion.text import feel
 
 MAX_INTENSITY = 1.5
 RAMP_S = 0.5  # a feeling of a time line takes this long to take over
+LEAST = 0.25  # weight below which a feeling is too faint to name
+ENTRY = re.compile(r"(?:^|\s)(\d+(?:\.\d*)?)\s*:")  # where an entry of a time line begins, as text
+
+
+class Heard(Protocol):
+    """What a voice tells, as from `mien.codec.emotion`: when each reading ends (N,), and its odds (N, 8)."""
+
+    @property
+    def times_s(self) -> np.ndarray: ...
+    @property
+    def probabilities(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -42,18 +40,18 @@ class Emotion:
     def read(cls, source: "Emotion | str | dict | Sequence | None", intensity: float = 1.0) -> "Emotion":
         """An emotion from what a user writes.
 
-        source: None (neutral), a word ("happy", "furious"), a mixture ("happy:0.6+surprised:0.4"), a dict
-        {"happy": 0.6}, a time line [(0.0, "calm"), (2.5, "furious")] or its text "0:calm 2.5:furious".
+        source: None (neutral), a word or phrase of the ontology ("furious", "a bit nervous", "over the moon"), a mixture
+        ("happy:0.6+surprised:0.4"), a dict {"happy": 0.6}, a time line [(0.0, "calm"), (2.5, "furious")] or its text
+        "0:calm 2.5:furious".
         intensity: factor on all weights, 0 … 1.5. Raises ValueError in one sentence for anything unknown.
         """
         if not 0 <= intensity <= MAX_INTENSITY:
-            raise ValueError(
-                f"intensity {intensity:g} is out of range: give 0 (neutral) to {MAX_INTENSITY:g}, 1 is full."
-            )
+            raise ValueError(f"intensity {intensity:g} is out of range: give 0 (neutral) to {MAX_INTENSITY:g}, 1 is full.")
         if isinstance(source, Emotion):
             return source.scaled(intensity)
-        if isinstance(source, str) and _is_line(source):
-            source = [(float(entry.split(":", 1)[0]), entry.split(":", 1)[1]) for entry in source.split()]
+        if isinstance(source, str) and ENTRY.match(source.strip()):
+            _, *parts = ENTRY.split(source.strip())
+            source = [(float(time), words) for time, words in zip(parts[::2], parts[1::2], strict=True)]
         if source is None or isinstance(source, str | dict):
             source = [(0.0, source)]
         times, weights = [], []
@@ -68,6 +66,28 @@ class Emotion:
             raise ValueError(f"The times {times} of the emotion line must ascend from 0.")
         times[0] = 0.0
         return cls(tuple(times), tuple(tuple(row) for row in weights)).scaled(intensity)
+
+    @classmethod
+    def from_text(cls, sentence: str) -> "Emotion":
+        """What a sentence expresses, by `mien.emotion.text`: "I can't believe you did this!" is anger and sorrow."""
+        return cls((0.0,), (feel(sentence),))
+
+    @classmethod
+    def from_voice(cls, heard: Heard) -> "Emotion":
+        """What a voice expresses along its time: `Emotion.from_voice(codec.emotion(samples))`, odds taken as weights."""
+        starts = (0.0, *heard.times_s[:-1].tolist())
+        return cls(starts, tuple(tuple(row) for row in heard.probabilities.astype(float).tolist()))
+
+    @property
+    def category(self) -> str:
+        """The category felt most, over all entries; neutral when none is strong enough to be named."""
+        felt = np.array(self.weights).mean(0)[1:]
+        return CATEGORIES[1 + int(felt.argmax())] if felt.max() >= LEAST else "neutral"
+
+    @property
+    def dimensions(self) -> np.ndarray:
+        """Valence, arousal and dominance (N, 3) of each entry, in [-1, 1]."""
+        return dimensions(np.array(self.weights))
 
     def scaled(self, intensity: float) -> "Emotion":
         """The same feeling, stronger or weaker."""
@@ -94,12 +114,6 @@ class Emotion:
         return lines[0][1] if len(lines) == 1 else " ".join(f"{time:g}:{text}" for time, text in lines)
 
 
-def _is_line(text: str) -> bool:
-    """Whether every word starts with a time, as in "0:calm 2.5:furious"."""
-    words = text.split()
-    return bool(words) and all(":" in w and w.split(":", 1)[0].replace(".", "", 1).isdigit() for w in words)
-
-
 def _mixture(source: str | dict | None) -> list[float]:
     """Weights of one mixture in `CATEGORIES` order."""
     row = [0.0] * len(CATEGORIES)
@@ -111,26 +125,14 @@ def _mixture(source: str | dict | None) -> list[float]:
     elif isinstance(source, dict):
         pairs = [[str(name), str(weight)] for name, weight in source.items()]
     else:
-        raise ValueError(
-            f"{source!r} is no emotion: give a word such as 'happy', or a mixture 'happy:0.6+surprised:0.4'."
-        )
+        raise ValueError(f"{source!r} is no emotion: give a word such as 'happy', or a mixture 'happy:0.6+surprised:0.4'.")
     for word, amount in pairs:
-        category, strength = _lookup(word)
+        meant, strength = find(word)
         try:
             weight = float(amount) if amount else 1.0
         except ValueError:
             weight = float("nan")
         if not 0 <= weight <= MAX_INTENSITY:
             raise ValueError(f"'{amount}' is no weight for '{word}': give a number from 0 to {MAX_INTENSITY:g}.")
-        row[CATEGORIES.index(category)] += weight * strength
+        row = [sum_ + weight * strength * part for sum_, part in zip(row, meant.weights, strict=True)]
     return row
-
-
-def _lookup(word: str) -> tuple[str, float]:
-    word = word.strip().lower()
-    known = {name: (name, 1.0) for name in CATEGORIES} | WORDS
-    if word in known:
-        return known[word]
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(CATEGORIES)}."
-    raise ValueError(f"Unknown emotion '{word}': {hint}")

@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from mien.portrait.controls import Controls
+
 OUT = "mien.mp4"
 
 
@@ -40,6 +42,25 @@ TrackerName = Annotated[str, typer.Option(help="Who finds faces: mediapipe or fa
 TrackerModel = Annotated[Path | None, typer.Option(help="The tracker's weights, if they are not where it looks.")]
 
 
+FRAMING, MOVING, DIALS, FACES = "Picture and film", "What moves it", "Dials", "Face and weights"
+
+
+def _framing(help: str, *names: str):
+    return typer.Option(*names, help=help, rich_help_panel=FRAMING)
+
+
+def _moving(help: str):
+    return typer.Option(help=help, rich_help_panel=MOVING)
+
+
+def _dial(name: str):
+    return typer.Option(help=Controls.help(name), rich_help_panel=DIALS)
+
+
+def _finding(help: str):
+    return typer.Option(help=help, rich_help_panel=FACES)
+
+
 @app.command()
 @one_sentence
 def animate(
@@ -53,32 +74,51 @@ def animate(
     emotion: Annotated[
         str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4' or '0:calm 2.5:furious'.")
     ] = None,
-    text: Annotated[str | None, typer.Option(help="What the voice says; kept in the film's comment tag.")] = None,
     intensity: Annotated[float, typer.Option(help="Strength of the emotion, 0 to 1.5.")] = 1.0,
-    driving: Annotated[Path | None, typer.Option(help="Film or .npz take to follow instead of a voice.")] = None,
-    style: Annotated[Path | None, typer.Option(help="Clip of at least 3 s whose manner is taken over.")] = None,
-    gaze: Annotated[str, typer.Option(help="human (wanders) or camera (holds).")] = "human",
-    head: Annotated[float, typer.Option(help="Gain on head motion, 0 to 2.")] = 1.0,
+    text: Annotated[str | None, typer.Option(help="What the voice says; kept in the film's comment tag.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same film.")] = 0,
-    size: Annotated[
-        int | None, typer.Option(help="Longer side of the film, pixels; the picture's own if left out.")
-    ] = None,
-    face: Annotated[int | None, typer.Option(help="Which face of several, 0 the largest.")] = None,
-    landmarks: Annotated[Path | None, typer.Option(help="JSON with 478 landmarks, instead of tracking.")] = None,
     motion: Annotated[
         Path | None, typer.Option(help="Also write the motion: .npz, .csv (Live Link Face) or .json.")
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Also write what can be measured (.json, contact sheet beside it).")
     ] = None,
-    tracker: TrackerName = "mediapipe",
-    tracker_model: TrackerModel = None,
-    model: Annotated[str, typer.Option(help="Animator: name of a checkpoint or a file.")] = "animator-nano",
-    device: Device = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one object: settings, timings by stage, RTF.")] = False,
+    background: Annotated[
+        str, _framing("keep, blur, a colour such as '#00ff00', a picture's path, or transparent (into .mov or .webm).")
+    ] = "keep",
+    crop: Annotated[str, _framing("keep, face, portrait, square or 9:16, about the face.")] = "keep",
+    size: Annotated[int | None, _framing("Longer side of the film, pixels; the crop's own if left out.")] = None,
+    fps: Annotated[int, _framing("Frames a second: 25, 30, 50 or 60.")] = 25,
+    driving: Annotated[Path | None, _moving("Film or .npz take to follow instead of a voice.")] = None,
+    motion_mode: Annotated[
+        str, _moving("With a driving film: relative (about the picture's own pose) or absolute (the film's pose).")
+    ] = "relative",
+    style: Annotated[Path | None, _moving("Clip of at least 3 s whose manner is taken over.")] = None,
+    gaze: Annotated[str, _moving("human (wanders) or camera (holds).")] = "human",
+    head: Annotated[float, _dial("head")] = Controls.head,
+    yaw: Annotated[float, _dial("yaw")] = Controls.yaw,
+    pitch: Annotated[float, _dial("pitch")] = Controls.pitch,
+    roll: Annotated[float, _dial("roll")] = Controls.roll,
+    yaw_limit: Annotated[float, _dial("yaw_limit")] = Controls.yaw_limit,
+    pitch_limit: Annotated[float, _dial("pitch_limit")] = Controls.pitch_limit,
+    roll_limit: Annotated[float, _dial("roll_limit")] = Controls.roll_limit,
+    gaze_x: Annotated[float, _dial("gaze_x")] = Controls.gaze_x,
+    gaze_y: Annotated[float, _dial("gaze_y")] = Controls.gaze_y,
+    blink: Annotated[float, _dial("blink")] = Controls.blink,
+    brow: Annotated[float, _dial("brow")] = Controls.brow,
+    mouth: Annotated[float, _dial("mouth")] = Controls.mouth,
+    smile: Annotated[float, _dial("smile")] = Controls.smile,
+    face: Annotated[int | None, _finding("Which face of several, 0 the largest.")] = None,
+    landmarks: Annotated[Path | None, _finding("JSON with 478 landmarks, instead of tracking.")] = None,
+    tracker: Annotated[str, _finding("Who finds faces: mediapipe or face-alignment.")] = "mediapipe",
+    tracker_model: Annotated[Path | None, _finding("The tracker's weights, if they are not where it looks.")] = None,
+    model: Annotated[str, _finding("Animator: name of a checkpoint or a file.")] = "animator-nano",
+    device: Annotated[str, _finding("Where networks run: auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Make a picture talk. Without arguments: the shipped astronaut says welcome, into mien.mp4."""
     from mien import front
+    from mien.media.film import check_alpha
     from mien.portrait.motion import check_take_suffix
 
     if image is None:
@@ -92,10 +132,19 @@ def animate(
         check_take_suffix(motion)
     if report is not None and report.suffix.lower() != ".json":
         raise ValueError(f"A report cannot be written as '{report.suffix}': use .json; its contact sheet is .png.")
-    video = front.animate(
-        image, audio, emotion, text=text, intensity=intensity, driving=driving, style=style, gaze=gaze, head=head, seed=seed,
-        size=size, face=face, landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model, device=device,
+    if background == "transparent":
+        check_alpha(out)
+    controls = Controls(
+        head=head, yaw=yaw, pitch=pitch, roll=roll, yaw_limit=yaw_limit, pitch_limit=pitch_limit, roll_limit=roll_limit,
+        gaze_x=gaze_x, gaze_y=gaze_y, blink=blink, brow=brow, mouth=mouth, smile=smile,
     )  # fmt: skip
+    video = front.animate(
+        image, audio, emotion, text=text, intensity=intensity, driving=driving, style=style, gaze=gaze, controls=controls,
+        motion_mode=motion_mode, seed=seed, fps=fps, background=background, crop=crop, size=size, face=face,
+        landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model, device=device,
+    )  # fmt: skip
+    for warning in video.animator.warnings:
+        typer.echo(f"mien: {warning}", err=True)
     with progress_bar(quiet=json) as progress:
         video.save(out, progress)
     if motion is not None:
@@ -104,7 +153,7 @@ def animate(
         from mien.portrait.evaluation import write_report
         from mien.portrait.tracking import load_tracker
 
-        write_report(video, report, load_tracker(tracker, tracker_model))
+        write_report(video.plain(), report, load_tracker(tracker, tracker_model))
     facts = video.facts()
     if json:
         typer.echo(jsonlib.dumps({"out": str(out), **facts}))
@@ -143,6 +192,24 @@ def track(
     else:
         load_space().encode(found).save(out)
     typer.echo(f"{out}: {len(found)} frames, a face in {found.tracked.mean():.0%} of them")
+
+
+@app.command()
+@one_sentence
+def emotion(
+    text: Annotated[str, typer.Argument(help="What somebody says.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+) -> None:
+    """Say what a sentence expresses: a mixture that --emotion takes, and its valence, arousal and dominance."""
+    from mien.emotion import Emotion, ontology
+
+    feeling = Emotion.from_text(text)
+    numbers = dict(zip(("valence", "arousal", "dominance"), feeling.dimensions[0].round(2).tolist(), strict=True))
+    word = ontology.nearest(feeling.weights[0]).name
+    if json:
+        typer.echo(jsonlib.dumps({"emotion": str(feeling), "category": feeling.category, "word": word, **numbers}))
+    else:
+        typer.echo(f"{feeling}  ({word})\n" + ", ".join(f"{name} {value:+.2f}" for name, value in numbers.items()))
 
 
 @app.command()

@@ -1,9 +1,15 @@
 """Emotions as a user writes them."""
 
+import json
+import math
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from mien.emotion import CATEGORIES, Emotion
+from mien.cli import app
+from mien.emotion import CATEGORIES, Emotion, ontology
+from mien.emotion.dialogue import follow
 from mien.emotion.facs import RECIPES, blendshapes
 from mien.portrait.tracking import BLENDSHAPES
 
@@ -30,9 +36,7 @@ def test_intensity_scales():
 def test_a_time_line_takes_over_smoothly():
     line = Emotion.read([(0, "calm"), (2.0, "angry")])
     weights = line.frames(100)[:, ANGRY]
-    assert (
-        not weights[:50].any() and weights[-1] == 1 and (np.diff(weights) >= 0).all() and np.diff(weights).max() < 0.2
-    )
+    assert not weights[:50].any() and weights[-1] == 1 and (np.diff(weights) >= 0).all() and np.diff(weights).max() < 0.2
     assert np.array_equal(weights, Emotion.read("0:calm 2.0:angry").frames(100)[:, ANGRY])
     assert str(Emotion.read(str(line))) == str(line)
 
@@ -65,3 +69,73 @@ def test_recipes_name_real_shapes():
     for category, recipe in RECIPES.items():
         assert set(recipe.shapes) <= sideless | set(BLENDSHAPES), category
         assert blendshapes(category, BLENDSHAPES).any() == (category != "neutral")
+
+
+def test_words_and_phrases_of_everyday():
+    def intensity(text):
+        return Emotion.read(text).frames(1).sum()
+
+    assert Emotion.read("a bit nervous").category == "fearful" and Emotion.read("fed up").category == "angry"
+    assert intensity("slightly sad") < intensity("sad") < intensity("extremely sad")
+    assert Emotion.read("over the moon").frames(1)[0, HAPPY] > 1
+    assert Emotion.read("not happy").category == "sad" and Emotion.read("not not happy").category == "happy"
+    assert Emotion.read("very happy:0.4 + astonished:0.2").frames(1)[0, HAPPY] == pytest.approx(0.52)
+    line = Emotion.read("0:calm 2.5:a bit on edge 4: over the moon")
+    assert line.times_s == (0, 2.5, 4) and line.frames(200)[-1, HAPPY] > 1
+
+
+def test_the_ontology_hangs_together():
+    found = ontology.words()
+    assert len(found) >= 150 and {word.tier for word in found.values()} == {1, 2, 3}
+    assert len(ontology.names()) == sum(1 + len(word.also) for word in found.values()), "a name means two things"
+    for word in found.values():
+        assert word.opposite in found and word.leads_to in found, word.name
+        assert max(map(abs, (word.valence, word.arousal, word.dominance))) <= 1 and 0 < sum(word.weights) <= 2, word.name
+        other = found[word.opposite]
+        ours, theirs = ((w.valence, w.arousal, w.dominance) for w in (word, other))
+        assert math.dist(ours, theirs) > 0.3, f"{word.name} and {other.name} are much alike"
+    for name in CATEGORIES:
+        word, factor = ontology.find(name)
+        assert factor == 1 and word.weights[CATEGORIES.index(name)] == sum(word.weights) == 1
+        assert ontology.nearest(np.array(word.weights)) == word
+
+
+def test_feelings_have_opposites_and_a_course():
+    assert ontology.are_opposite("love", "hatred") and ontology.are_opposite("calm", "panic")
+    assert not ontology.are_opposite("glee", "joy")
+    assert ontology.leads_to("betrayed", 2) == ("betrayal", "bitterness", "resentment")
+    assert ontology.family("delight") == ("joy", "cheerfulness", "delight")
+
+
+def test_dimensions_of_a_mixture_lie_where_they_should():
+    valence, arousal, dominance = Emotion.read("furious").dimensions[0]
+    assert valence < -0.5 and arousal > 0.5 and dominance > 0
+    assert Emotion.read(None).dimensions.tolist() == [[0, 0, 0]]
+    assert Emotion.read("terrified").dimensions[0, 2] < 0 < Emotion.read("delighted").dimensions[0, 0]
+
+
+def test_a_voice_gives_a_time_line():
+    class Heard:
+        times_s = np.array([4.0, 5.0])
+        probabilities = np.eye(8)[[HAPPY, ANGRY]]
+
+    line = Emotion.from_voice(Heard())
+    assert line.times_s == (0, 4) and line.frames(125)[0, HAPPY] == 1 and line.frames(125)[-1, ANGRY] == 1
+
+
+def test_a_mood_lasts_and_passes_over():
+    turns = [("ana", "I am furious."), ("ben", "The bus is late."), ("ana", "The bus is here.")]
+    words, moods = follow(turns, inertia=0, contagion=0), follow(turns, inertia=0.5, contagion=0.3)
+    assert [mood.category for mood in words] == ["angry", "neutral", "neutral"]
+    first, second, third = (mood.frames(1)[0, ANGRY] for mood in moods)
+    assert first > third > second > 0
+    assert follow(turns, inertia=1)[2].frames(1)[0, ANGRY] == pytest.approx(first, abs=0.01)
+    with pytest.raises(ValueError, match="contagion 2"):
+        follow(turns, contagion=2)
+
+
+def test_the_command_reads_a_sentence():
+    result = CliRunner().invoke(app, ["emotion", "I can't believe you did this!", "--json"])
+    answer = json.loads(result.stdout)
+    assert result.exit_code == 0 and answer["category"] == "angry" and answer["valence"] < 0
+    assert "angry" in CliRunner().invoke(app, ["emotion", "Leave me alone!"]).stdout
