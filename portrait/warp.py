@@ -66,6 +66,17 @@ def _soft_limit(x: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
     return np.sign(x) * np.minimum(np.abs(x), limit * (0.7 + 0.3 * np.tanh(over / 0.3)))
 
 
+def _cut_out(image: np.ndarray, matte: np.ndarray, plate: np.ndarray) -> np.ndarray:
+    """The figure alone, (H, W, 4) uint8: its share of every pixel's colour, and alpha. Over the plate it is the picture."""
+    alpha = np.rint(np.clip(matte, 0, 1) * 255).astype(np.uint8)
+    return np.dstack([cv2.min(cv2.subtract(image, _behind(alpha, plate)), cv2.merge([alpha] * 3)), alpha])
+
+
+def _behind(alpha: np.ndarray, plate: np.ndarray) -> np.ndarray:
+    """The share of a plate (h, w, 3) uint8 that is seen behind a figure of alpha (h, w) uint8."""
+    return cv2.multiply(plate, cv2.merge([255 - alpha] * 3), scale=1 / 255)
+
+
 def _largest(holds: Callable[[float], bool]) -> float:
     """The largest amount in [0, 1] that holds, to 1/64; what is smaller holds, too."""
     low, high = 0.0, 1.0
@@ -80,22 +91,41 @@ class Portrait:
 
     box: (x0, y0, x1, y1), the region that can ever change; outside it every frame equals the picture exactly.
     Turns are held softly within 15 degrees of pitch, 20 of yaw and roll; what would fold is scaled back.
+    With a matte the figure moves over a still plate, and hair follows the head as far as it reaches.
     """
 
     def __init__(
-        self, image: np.ndarray, landmarks: np.ndarray, template: np.ndarray, rest_offset: np.ndarray | None = None
+        self,
+        image: np.ndarray,
+        landmarks: np.ndarray,
+        template: np.ndarray,
+        rest_offset: np.ndarray | None = None,
+        matte: np.ndarray | None = None,
+        plate: np.ndarray | None = None,
     ):
         """Prepare a picture.
 
         image: (H, W, 3) uint8 RGB. landmarks: (478, 3) pixels (z too). template: (478, 3) canonical face.
         rest_offset: (478, 3) canonical displacement from the picture's face to the person's rest (lips sealed, smile
             taken back); None seals the lips and leaves the rest.
+        matte, plate: (H, W) float in [0, 1], 1 where the figure is, and (H, W, 3) uint8, the picture without it. Both or
+            neither; without them what is behind the head bends with it.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"The picture is {image.dtype} {image.shape}, wanted is uint8 (height, width, 3) in RGB.")
         if landmarks.shape != (478, 3):
             raise ValueError(f"The landmarks are {landmarks.shape}, wanted are (478, 3) in pixels, irises among them.")
-        self.image = np.ascontiguousarray(image)
+        if (matte is None) != (plate is None):
+            raise ValueError("A matte and a plate belong together: give both, or neither.")
+        self.image = self.source = np.ascontiguousarray(image)
+        self.matte, self.plate = matte, plate
+        if matte is not None and plate is not None:
+            if matte.shape != image.shape[:2] or plate.shape != image.shape or plate.dtype != np.uint8:
+                raise ValueError(
+                    f"The matte is {matte.shape}, the plate {plate.dtype} {plate.shape}; "
+                    f"{image.shape[:2]} and uint8 {image.shape} are wanted, as the picture is."
+                )
+            self.source = _cut_out(image, matte, plate)
         given, self.pose = canonicalise(landmarks.astype(np.float64), template)
         self.iod = iod = float(self.pose.iod)
         places = landmarks.astype(np.float64)
@@ -150,7 +180,11 @@ class Portrait:
         below = np.clip((rel @ -up / max(np.linalg.norm(up), 1e-6) - chin) / self.iod, 0, 1)
         window = _ease(far, (1.0, 2.0, REACH), (1.0, 1.0, 0.0))
         held = self._held_border(outline)
-        self.follow = _ease(hair, (1.0, 1.6, 2.1, REACH), (1.0, 0.7, 0.25, 0.0)) * (1 - 0.8 * below) * window * held
+        if self.matte is None:
+            near = _ease(hair, (1.0, 1.6, 2.1, REACH), (1.0, 0.7, 0.25, 0.0))
+        else:
+            near = _ease(hair, (1.2, 2.1, REACH), (1.0, 0.8, 0.0))  # what bends between hair and ring is not seen
+        self.follow = near * (1 - 0.8 * below) * window * held
         self.express = _ease(far, (1.3, 2.0), (1.0, 0.0)) * held
         self.outline, self.centre = outline, centre
 
@@ -206,6 +240,12 @@ class Portrait:
         lips = (self.mouth.upper[..., 0], self.mouth.lower[..., 0])
         shown = [distance[i[:, 1], i[:, 0]].reshape(rows, columns) > -self.cell for distance in lips]
         self.shown = [s[1:, 1:] & s[:-1, :-1] & s[1:, :-1] & s[:-1, 1:] for s in shown]
+        if self.matte is not None:
+            size = np.array(self.matte.shape[::-1])
+            x, y = np.clip(np.round(self.nodes), 0, size - 1).astype(int).T
+            figure = self.matte[y, x].reshape(rows, columns) > 0.05
+            figure = cv2.dilate(figure.astype(np.uint8), np.ones((3, 3), np.uint8))[:-1, :-1] > 0
+            self.shown = [shown & figure for shown in self.shown]
 
     def _thinned(self, points: np.ndarray) -> np.ndarray:
         """The points that lead the fields: all of the lips and the outline, elsewhere none closer than `SPACING`."""
@@ -241,9 +281,7 @@ class Portrait:
             if not len(folded):
                 return
             reach = np.linalg.norm(places[:, None] - folded[None], axis=-1).min(1)
-            self.rest = self.rest + 0.7 * free * np.exp(-((reach / 0.12) ** 2))[:, None] * (
-                near @ self.rest - self.rest
-            )
+            self.rest = self.rest + 0.7 * free * np.exp(-((reach / 0.12) ** 2))[:, None] * (near @ self.rest - self.rest)
         whole = self.rest
 
         def holds(amount: float) -> bool:
@@ -256,6 +294,26 @@ class Portrait:
 
     def render(self, shape: FaceShape) -> np.ndarray:
         """Draw one frame: (H, W, 3) uint8, of the picture's size."""
+        sheet, (x0, y0, x1, y1) = self._draw(shape), self.box
+        if self.plate is not None:
+            sheet = cv2.add(sheet[..., :3], _behind(sheet[..., 3], self.plate[y0:y1, x0:x1]))
+        out = self.image.copy()
+        out[y0:y1, x0:x1] = sheet
+        return out
+
+    def cutout(self, shape: FaceShape) -> np.ndarray:
+        """Draw the moved figure alone: (H, W, 4) uint8, colours multiplied by alpha, and alpha.
+
+        Over a background: `cutout[..., :3] + (1 - cutout[..., 3:] / 255) * background`. Raises ValueError without a matte.
+        """
+        if self.matte is None:
+            raise ValueError("The portrait has no matte to cut the figure out with: prepare it with matte= and plate=.")
+        out, (x0, y0, x1, y1) = self.source.copy(), self.box
+        out[y0:y1, x0:x1] = self._draw(shape)
+        return out
+
+    def _draw(self, shape: FaceShape) -> np.ndarray:
+        """What lies in `box`: (h, w, 3) uint8; with a matte (h, w, 4), the figure alone, multiplied by alpha."""
         expressed, pose, amount = self._settle(shape)
         a, b = (self._invert(field, self.plain) for field in self._displace(expressed, *pose))
         x0, y0, x1, y1 = self.box
@@ -271,21 +329,21 @@ class Portrait:
         where[target] = self._blend(near_a, near_b, upper, lower)
 
         sheet = cv2.remap(self._draw_eyes(shape), where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        if self.matte is not None:  # what rings at the figure's edge is no more than its alpha
+            sheet[..., :3] = cv2.min(sheet[..., :3], cv2.merge([sheet[..., 3]] * 3))
         skull = self._invert(self._pose_field(*pose).reshape(*self.shape, 2)[rows, columns], self.plain[rows, columns])
         teeth = self._carry(self.mouth.teeth, self._enlarge(skull)[k : k + height, k : k + width], cv2.BORDER_CONSTANT)
         floor = self._carry(self.mouth.floor, near_b, cv2.BORDER_CONSTANT) if self.mouth.parted else None
-        self.mouth.paint(sheet[target], upper, lower, teeth, floor)
-        out = self.image.copy()
-        out[y0:y1, x0:x1] = sheet
-        return out
+        self.mouth.paint(sheet[target][..., :3], upper, lower, teeth, floor)
+        return sheet
 
     def _draw_eyes(self, shape: FaceShape) -> np.ndarray:
         """The picture inside `box`, its eyes repainted for the frame's lids and gaze."""
         x0, y0, x1, y1 = self.box
-        source = self.image[y0:y1, x0:x1].copy()
+        source = self.source[y0:y1, x0:x1].copy()
         for eye, openness, gaze in zip(self.eyes, shape.lids, (shape.gaze, shape.gaze), strict=True):
             ex0, ey0, ex1, ey1 = eye.box
-            patch = source[ey0 - y0 : ey1 - y0, ex0 - x0 : ex1 - x0]
+            patch = source[ey0 - y0 : ey1 - y0, ex0 - x0 : ex1 - x0, :3]
             patch[:] = eye.draw(patch.copy(), float(openness), gaze)
         return source
 

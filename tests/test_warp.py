@@ -146,6 +146,25 @@ def test_nothing_changes_outside_the_box():
         assert np.abs(frame[rim].astype(int) - drawn.image[rim]).max() <= 3, "the box must have no visible border"
 
 
+def test_figure_moves_over_a_still_plate():
+    drawn = draw(512, 512, 130, (250, 210))
+    matte = np.zeros((512, 512), np.float32)
+    cv2.fillPoly(matte, [np.round(drawn.landmarks[OVAL, :2]).astype(np.int32)], 1)
+    plate = np.where(matte[..., None] > 0, np.uint8(90), drawn.image)
+    portrait = Portrait(drawn.image, drawn.landmarks, TEMPLATE, matte=matte, plate=plate)
+    assert np.abs(portrait.render(talk()).astype(int) - drawn.image).max() <= 2, "at rest it is the picture again"
+    shape = talk(0.1, rotation=turned(5, 12, 3))
+    frame, figure = portrait.render(shape), portrait.cutout(shape)
+    free = figure[..., 3] == 0
+    assert (frame[free] == plate[free]).all() and 0.3 < free.mean() < 0.9, "nothing behind the figure moves"
+    again = figure[..., :3] + (1 - figure[..., 3:] / 255) * plate
+    assert np.abs(again - frame).max() <= 1
+    with pytest.raises(ValueError, match="belong together"):
+        Portrait(drawn.image, drawn.landmarks, TEMPLATE, matte=matte)
+    with pytest.raises(ValueError, match="no matte"):
+        drawn.portrait.cutout(shape)
+
+
 def test_extreme_shapes_do_not_fold(face):
     rng = np.random.default_rng(0)
     wild = rng.normal(0, 0.15, (478, 3)).astype(np.float32)
