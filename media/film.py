@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -28,17 +28,22 @@ class Container:
     """What a file ending means for the encoders."""
 
     format: str
-    video: Literal["libx264", "libvpx-vp9"]
+    video: Literal["libx264", "libvpx-vp9", "prores_ks"]
+    pixels: Literal["yuv420p", "yuva420p", "yuva444p10le"]
     audio: Literal["aac", "flac", "libopus"]
     rates: tuple[int, ...] | range  # Hz the audio encoder takes; others become 48000
 
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 CONTAINERS = {
-    ".mp4": Container("mp4", "libx264", "aac", AAC_RATES),
-    ".mov": Container("mov", "libx264", "aac", AAC_RATES),
-    ".mkv": Container("matroska", "libx264", "flac", range(1, 655350)),  # AAC could not end on the sample here
-    ".webm": Container("webm", "libvpx-vp9", "libopus", (48000, 24000, 16000, 12000, 8000)),
+    ".mp4": Container("mp4", "libx264", "yuv420p", "aac", AAC_RATES),
+    ".mov": Container("mov", "libx264", "yuv420p", "aac", AAC_RATES),
+    ".mkv": Container("matroska", "libx264", "yuv420p", "flac", range(1, 655350)),  # AAC could not end on the sample here
+    ".webm": Container("webm", "libvpx-vp9", "yuv420p", "libopus", (48000, 24000, 16000, 12000, 8000)),
+}
+SEE_THROUGH = {  # for frames with alpha
+    ".mov": replace(CONTAINERS[".mov"], video="prores_ks", pixels="yuva444p10le"),
+    ".webm": replace(CONTAINERS[".webm"], pixels="yuva420p"),
 }
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")  # of x264
 BT709 = 1  # FFmpeg's number of this matrix, these primaries and this transfer curve alike
@@ -53,6 +58,16 @@ class FilmFacts:
     size: tuple[int, int]
     fps: float
     has_sound: bool
+
+
+def check_alpha(path: str | os.PathLike) -> None:
+    """Raise ValueError if a film of this ending cannot be seen through."""
+    ending = Path(path).suffix.lower()
+    if ending not in SEE_THROUGH:
+        raise ValueError(
+            f"{Path(path).name} cannot be transparent, {ending or 'no ending'} carries no alpha: "
+            "choose .mov (ProRes 4444) or .webm (VP9)."
+        )
 
 
 def probe(source: str | os.PathLike | bytes) -> FilmFacts:
@@ -122,11 +137,12 @@ def write_film(
 ) -> None:
     """Write a film; it appears at `path` when it is whole, or not at all.
 
-    frames: (H, W, 3) uint8 RGB, all of one size; odd sizes get their last row or column twice. They are encoded by a
-        thread while the next ones are made. A generator is closed in any case.
+    frames: (H, W, 3) uint8 RGB, or (H, W, 4) with straight alpha, all of one size; odd sizes get their last row or
+        column twice. They are encoded by a thread while the next ones are made. A generator is closed in any case.
     sound: cut or filled with silence to the length of the frames. crf: quality, lower is better (H.264's scale, 0-51).
     preset: speed against size, one of `PRESETS`. thread_count: the encoder's. metadata: tags, {"comment": ...}.
-    The ending chooses H.264 with AAC (.mp4, .mov), H.264 with FLAC (.mkv) or VP9 with Opus (.webm).
+    The ending chooses H.264 with AAC (.mp4, .mov), H.264 with FLAC (.mkv) or VP9 with Opus (.webm); with alpha, ProRes
+    4444 (.mov, which has no crf) or VP9 (.webm).
     Raises FileNotFoundError or ValueError with one sentence; whatever `frames` raises passes through.
     """
     frames, name = iter(frames), Path(path).name
@@ -140,7 +156,10 @@ def write_film(
             first = next(frames, None)
             if first is None:
                 raise ValueError(f"no frame came for {name}: a film needs at least one.")
-            size = _checked(first, None, name).shape[:2]
+            shape = _checked(first, None, name).shape
+            if shape[2] == 4:
+                check_alpha(path)
+                kind = SEE_THROUGH[Path(path).suffix.lower()]
             layout = {"movflags": "+faststart"} if kind.audio == "aac" else {}  # a browser may play before all has come
             with (
                 av.open(os.fspath(part), "w", format=kind.format, options=layout) as container,
@@ -148,10 +167,10 @@ def write_film(
             ):
                 container.metadata.update(metadata or {})
                 rate = Fraction(fps).limit_denominator(1001)
-                film = _Film(container, kind, size, sound, rate, crf, preset, thread_count)
+                film = _Film(container, kind, shape[:2], sound, rate, crf, preset, thread_count)
                 waiting: deque[Future] = deque([encoder.submit(film.add, _video_frame(first))])
                 for frame in frames:
-                    waiting.append(encoder.submit(film.add, _video_frame(_checked(frame, size, name))))
+                    waiting.append(encoder.submit(film.add, _video_frame(_checked(frame, shape, name))))
                     if len(waiting) > QUEUE:
                         waiting.popleft().result()
                 waiting.append(encoder.submit(film.finish))
@@ -173,9 +192,11 @@ class _Film:
         quality = {"crf": str(crf), "preset": preset}
         if kind.video == "libvpx-vp9":
             quality = {"crf": str(crf), "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
+        if kind.video == "prores_ks":
+            quality = {"profile": "4444", "alpha_bits": "8", "vendor": "apl0"}
         video = self.video = container.add_stream(kind.video, rate=fps, options=quality)
         video.height, video.width = (side + side % 2 for side in size)
-        video.pix_fmt = "yuv420p"
+        video.pix_fmt = self.pixels = kind.pixels
         context = video.codec_context
         context.time_base, context.thread_count = 1 / fps, thread_count
         context.color_range = ColorRange.MPEG
@@ -193,7 +214,7 @@ class _Film:
     def add(self, frame: av.VideoFrame) -> None:
         """Encode a frame and the sound up to its end."""
         yuv = self.to_yuv.reformat(
-            frame, format="yuv420p", dst_colorspace=Colorspace.ITU709,
+            frame, format=self.pixels, dst_colorspace=Colorspace.ITU709,
             src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG,
         )  # fmt: skip
         yuv.pts, yuv.time_base = self.n_frames, 1 / self.fps
@@ -216,16 +237,16 @@ class _Film:
             self.container.mux(self.audio.encode(None))
 
 
-def _checked(frame: np.ndarray, size: tuple[int, int] | None, name: str) -> np.ndarray:
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+def _checked(frame: np.ndarray, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] not in (3, 4):
         came = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise ValueError(f"a frame of {name} came as {came}: frames are numpy arrays (H, W, 3) uint8, RGB.")
-    if size is None:
+        raise ValueError(f"a frame of {name} came as {came}: frames are numpy arrays (H, W, 3 or 4) uint8, RGB or RGBA.")
+    if shape is None:
         limits.check_pixels(f"a frame of {name}", frame.shape[1], frame.shape[0])
-    elif frame.shape[:2] != size:
+    elif frame.shape != shape:
         raise ValueError(
-            f"a frame of {name} has {frame.shape[1]} x {frame.shape[0]} pixels, the first had {size[1]} x {size[0]}: "
-            "give frames of one size."
+            f"a frame of {name} has {frame.shape[1]} x {frame.shape[0]} pixels, the first had {shape[1]} x {shape[0]}: "
+            "give frames of one size and kind."
         )
     return frame
 
@@ -235,7 +256,7 @@ def _video_frame(frame: np.ndarray) -> av.VideoFrame:
     height, width = frame.shape[:2]
     if height % 2 or width % 2:
         frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgba" if frame.shape[2] == 4 else "rgb24")
 
 
 def _pictures(container: InputContainer, name: str) -> av.VideoStream:

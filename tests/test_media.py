@@ -443,6 +443,38 @@ def test_odd_sides_grow_by_repetition(tmp_path):
     assert np.abs(frame[49] - frame[48]).max() <= 8 and np.abs(frame[:, 65] - frame[:, 64]).max() <= 8
 
 
+def alpha_of(path: Path) -> list[np.ndarray]:
+    """What a player that shows films over others would take for the opacity of each frame, 0 … 255."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        decoder = av.CodecContext.create("libvpx-vp9", "r") if path.suffix == ".webm" else stream.codec_context
+        decoded = [frame for packet in container.demux(stream) for frame in decoder.decode(packet if packet.size else None)]
+    return [frame.reformat(format="rgba").to_ndarray()[..., 3] for frame in decoded]
+
+
+@pytest.mark.parametrize("suffix", ["mov", "webm"])
+def test_alpha_survives_the_film(tmp_path, suffix):
+    frames = np.zeros((6, 64, 96, 4), np.uint8)
+    frames[..., 0] = 200
+    for i, frame in enumerate(frames):
+        frame[..., 3] = np.clip((np.arange(96) - 20 - 4 * i) * 4, 0, 255)  # an edge that wanders
+    path = tmp_path / f"cut.{suffix}"
+    write_film(path, frames, Sound(tone(440, 16000, 0.24)[:, None], 16000))
+    seen = alpha_of(path)
+    assert len(seen) == 6 and probe(path).has_sound
+    for alpha, frame in zip(seen, frames, strict=True):
+        assert np.abs(alpha.astype(int) - frame[..., 3]).max() <= 8
+    assert np.abs(next(read_frames(path))[:, 90].astype(int) - (200, 0, 0)).max() < 8
+
+
+def test_alpha_goes_only_where_it_is_carried(tmp_path):
+    for name in ("a.mp4", "a.mkv"):
+        with pytest.raises(ValueError) as told:
+            write_film(tmp_path / name, [np.zeros((32, 32, 4), np.uint8)])
+        assert sentence(told).endswith("choose .mov (ProRes 4444) or .webm (VP9).")
+    assert not list(tmp_path.iterdir())
+
+
 def test_variable_frame_rate_becomes_constant(tmp_path):
     """Frame n is what is shown at n / 25 s: repeated over a long one, left out where they come too fast."""
     times = [0.0, 0.04, 0.20, 0.21, 0.22, 0.24, 0.30, 0.50]
