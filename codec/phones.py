@@ -5,7 +5,7 @@ are heard with the nearest of these, which is what a mouth needs.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,19 +31,24 @@ FROM_KOKORO: dict[str, str | None] = {
     "ʒ": "ZH", "β": None, "ʔ": None, "S": None,
 }  # fmt: skip
 BRITISH = {"a": "AE"}  # trap, which other languages do not have
-STRESS = frozenset("ˈˌ")
+STRESS = "ˈˌ"  # primary, secondary
 LENGTHENS = frozenset("ː\u0303ʰʲ ")  # their time belongs to the sound before
-PAUSE = frozenset(';:,.!?—…"()“”')
+PAUSE = '"()“”—,;:….?!'  # the later, the stronger
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A phone from start_s to end_s; `pause` marks silence that punctuation asked for and a reader may have skipped."""
+    """A phone from start_s to end_s; `pause` marks silence that punctuation asked for and a reader may have skipped.
+
+    stress: 1 primary, 2 secondary, 0 none. mark: what is written after it: " " where a word ends, punctuation on a pause.
+    """
 
     phone: str | None
     start_s: float
     end_s: float
     pause: bool = False
+    stress: int = 0
+    mark: str = ""
 
 
 def from_kokoro(symbols: Iterable[tuple[str, float, float]], language: str = "en-us") -> list[Segment]:
@@ -54,26 +59,24 @@ def from_kokoro(symbols: Iterable[tuple[str, float, float]], language: str = "en
     """
     alphabet = FROM_KOKORO | BRITISH if language == "en-gb" else FROM_KOKORO
     out: list[Segment] = []
-    stress_start: float | None = None
+    stress_start, stress = None, 0
     for symbol, start, end in symbols:
         if symbol in STRESS:
             stress_start = start if stress_start is None else stress_start
+            stress = 1 + STRESS.index(symbol)
             continue
         start, stress_start = (start if stress_start is None else stress_start), None
         last = out[-1] if out else None
-        if symbol in PAUSE:
-            segment = Segment("sil", start, end, pause=True)
-        elif symbol in LENGTHENS:
-            if last is None:
-                continue
-            segment = Segment(last.phone, start, end, last.pause)
+        if symbol in LENGTHENS:
+            if last is not None:
+                out[-1] = replace(last, end_s=end, mark=last.mark or symbol.strip("ː\u0303ʰʲ"))
+        elif symbol not in PAUSE:
+            out.append(Segment(alphabet.get(symbol), start, end, stress=stress))
+            stress = 0
+        elif last is not None and last.pause:
+            out[-1] = replace(last, end_s=end, mark=max(last.mark, symbol, key=PAUSE.find))
         else:
-            segment = Segment(alphabet.get(symbol), start, end)
-        same_sound = last is not None and (symbol in LENGTHENS or (segment.pause and last.pause))
-        if last is not None and same_sound:
-            out[-1] = Segment(last.phone, last.start_s, end, last.pause)
-        else:
-            out.append(segment)
+            out.append(Segment("sil", start, end, pause=True, mark=symbol))
     return list(_join_er(out))
 
 
@@ -84,7 +87,7 @@ def _join_er(segments: list[Segment]) -> Iterable[Segment]:
         if this.phone in ("AH", "ER") and after is not None and after.phone == "R":
             beyond = segments[i + 2].phone if i + 2 < len(segments) else None
             if this.phone == "ER" or beyond not in VOWELS:
-                yield Segment("ER", this.start_s, after.end_s)
+                yield replace(this, phone="ER", end_s=after.end_s, mark=after.mark)
                 i += 2
                 continue
         yield this

@@ -177,6 +177,57 @@ def front(
     typer.echo(json.dumps(train(task, parts["loop"], out)))
 
 
+@app.command("prepare-tracker")
+@one_sentence
+def prepare_tracker(
+    faces: Annotated[Path, typer.Option(help="Folder of face tars with a manifest.csv.gz.")],
+    films: Annotated[list[Path], typer.Option(help="Folder of films with a manifest.csv; may be given several times.")],
+    tracks: Annotated[Path, typer.Option(help="Folder into which `prepare` tracked these films.")] = Path("shards"),
+    out: Annotated[Path, typer.Option(help="Where shards go.")] = Path("tracker-shards"),
+) -> None:
+    """Label stills and frames by the teacher, MediaPipe, for our own face tracker."""
+    from mien.training.faces import prepare as run
+
+    for news in run(faces, films, tracks, out):
+        typer.echo(news)
+
+
+@app.command()
+@one_sentence
+def tracker(
+    config: Annotated[str, typer.Option(help="Name of a config, or a .yaml file.")] = "tracker",
+    shards: Annotated[Path, typer.Option(help="Folder that prepare-tracker wrote.")] = Path("tracker-shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the run; goes on if it holds one.")] = Path("runs/tracker"),
+) -> None:
+    """Train our own face tracker: the detector, and the networks of face, eyes and mouth."""
+    from mien.portrait.tracking.network import TrackerConfig
+    from mien.training.loop import LoopConfig, train
+    from mien.training.tracker import TrackerTask, TrackerTraining
+
+    parts = read_config(config, model=TrackerConfig, training=TrackerTraining, loop=LoopConfig)
+    task = TrackerTask(parts["model"], parts["training"], shards)
+    typer.echo(
+        f"{sum(p.numel() for p in task.model.parameters()) / 1e6:.2f} M parameters, {len(task.samples)} faces to learn from"
+    )
+    typer.echo(json.dumps(train(task, parts["loop"], out)))
+
+
+@app.command("tracker-eval")
+@one_sentence
+def tracker_eval(
+    faces: Annotated[Path, typer.Option(help="Folder of face tars with a manifest.csv.gz.")],
+    split: Annotated[str, typer.Option(help="val or test.")] = "val",
+    model: Annotated[str, typer.Option(help="Tracker: name of a checkpoint or a file.")] = "tracker",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+) -> None:
+    """Our face tracker beside its teacher on held-out people, by group, with detection and speed."""
+    from mien.portrait.tracking.mien import MienTracker
+    from mien.training.tracker_eval import evaluate, table
+
+    found = evaluate(faces, split, MienTracker(model), lambda line: typer.echo(line, err=True))
+    typer.echo(json.dumps(found) if as_json else table(found))
+
+
 class Stage(StrEnum):
     """A stage of the codec's training, or all of them in their order."""
 
@@ -238,6 +289,39 @@ def codec(
         typer.echo(json.dumps(train(task, parts[f"{name}_loop"], out / name)))
 
 
+@app.command("prepare-tts")
+@one_sentence
+def prepare_tts(
+    data: Annotated[list[Path], typer.Option(help="Folder of teacher speech with its list; may be given several times.")],
+    codec: Annotated[str, typer.Option(help="Codec whose tokens are to be spoken (name or path).")] = "codec-16k",
+    out: Annotated[Path, typer.Option(help="Where shards go; a stopped run goes on from them.")] = Path("tts-shards"),
+) -> None:
+    """Turn English teacher speech into scores, tokens and acoustic frames for the synthesiser."""
+    from mien.training.tts import prepare as run
+
+    for news in run(data, out, codec):
+        typer.echo(news)
+
+
+@app.command()
+@one_sentence
+def tts(
+    config: Annotated[str, typer.Option(help="Name of a config, or a .yaml file.")] = "tts-nano",
+    shards: Annotated[Path, typer.Option(help="Folder that prepare-tts wrote.")] = Path("tts-shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the run; goes on if it holds one.")] = Path("runs/tts"),
+) -> None:
+    """Train the synthesiser: scores, voices and feelings to tokens and sound."""
+    from mien.training.loop import LoopConfig, train
+    from mien.training.tts import TtsTask, TtsTraining
+    from mien.tts.model import SynthesiserConfig
+
+    parts = read_config(config, model=SynthesiserConfig, training=TtsTraining, loop=LoopConfig)
+    task = TtsTask(parts["model"], parts["training"], shards)
+    size = sum(p.numel() for p in task.model.parameters()) / 1e6
+    typer.echo(f"{size:.2f} M parameters learn from {len(task.readings)} recordings of {len(task.voices)} voices")
+    typer.echo(json.dumps(train(task, parts["loop"], out)))
+
+
 @app.command()
 @one_sentence
 def emotion(
@@ -279,6 +363,38 @@ def sync(
 
     parts = read_config(config, model=SyncConfig, training=SyncTraining, loop=LoopConfig)
     task = SyncTask(parts["model"], parts["training"], shards)
+    typer.echo(json.dumps(train(task, parts["loop"], out)))
+
+
+@app.command("prepare-matte")
+@one_sentence
+def prepare_matte(
+    faces: Annotated[Path, typer.Option(help="Folder of stills in tars with a manifest.csv.gz.")],
+    films: Annotated[Path, typer.Option(help="Folder of films with a manifest.csv.")],
+    teacher: Annotated[Path, typer.Option(help="selfie_segmentation.tflite of npm @mediapipe/selfie_segmentation.")],
+    out: Annotated[Path, typer.Option(help="Where the labelled pictures go.")] = Path("matte-shards"),
+) -> None:
+    """Label pictures of people with a teacher's matte (MediaPipe's selfie segmentation, Apache-2.0)."""
+    from mien.training.matte import prepare as run
+
+    for news in run(faces, films, teacher, out):
+        typer.echo(news)
+
+
+@app.command()
+@one_sentence
+def matte(
+    config: Annotated[str, typer.Option(help="Name of a config, or a .yaml file.")] = "matte",
+    shards: Annotated[Path, typer.Option(help="Folder that prepare-matte wrote.")] = Path("matte-shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the run; goes on if it holds one.")] = Path("runs/matte"),
+) -> None:
+    """Train the matte: who is in a picture."""
+    from mien.portrait.matte import MatteConfig
+    from mien.training.loop import LoopConfig, train
+    from mien.training.matte import MatteTask, MatteTraining
+
+    parts = read_config(config, model=MatteConfig, training=MatteTraining, loop=LoopConfig)
+    task = MatteTask(parts["model"], parts["training"], shards)
     typer.echo(json.dumps(train(task, parts["loop"], out)))
 
 

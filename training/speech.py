@@ -79,7 +79,7 @@ def prepare(folders: Sequence[Path], out: Path, workers: int = 2) -> Iterator[st
     lexicon = read_lexicon()
     jobs, rooms = [], []
     for folder in folders:
-        rows = [row | {"path": str(folder / row["file"])} for row in _rows(folder) if _free(row)]
+        rows = [row | {"path": str(folder / row["file"])} for row in manifest_rows(folder) if _free(row)]
         rooms += [row["path"] for row in rows if row.get("corpus") == "rir"]
         rows = [row | {"words": pronounce(row, lexicon)} for row in rows if row.get("corpus") not in NOT_SPEECH]
         for n, begin in enumerate(range(0, len(rows), CLIPS_PER_SHARD)):
@@ -93,7 +93,8 @@ def prepare(folders: Sequence[Path], out: Path, workers: int = 2) -> Iterator[st
             yield f"shard {n} of {len(jobs)}: {name}"
 
 
-def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+def manifest_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a folder's lists. Raises FileNotFoundError when it holds none."""
     table = folder / "manifest.csv"
     lists = sorted(folder.glob("manifest*.jsonl*"))
     if table.exists():
@@ -145,7 +146,7 @@ def _write_shard(path: Path, rows: list[dict[str, Any]]) -> str:
         sound = load_sound(row["path"]).mono(SAMPLE_RATE)
         n_labels = -(-len(sound) // LABEL_LENGTH)
         if "phones" in row:
-            label = _frame_labels(_teacher_segments(row), sound, n_labels)
+            label = _frame_labels(teacher_segments(row), sound, n_labels)
         else:
             label = _aligned_labels(front, row["words"], sound, n_labels)
         peak = max(1.0, float(np.abs(sound).max()))
@@ -206,7 +207,8 @@ def _aligned_labels(front: Front, words: Any, sound: np.ndarray, n_labels: int) 
     return np.repeat(path.astype(np.uint8), LABEL_RATE // OUTPUT_RATE)[:n_labels]
 
 
-def _teacher_segments(row: dict[str, Any]) -> list[Segment]:
+def teacher_segments(row: dict[str, Any]) -> list[Segment]:
+    """The phones of a row of teacher speech with their times in its sound."""
     times = ((s, a * TEACHER_FRAME_S - TEACHER_LAG_S, b * TEACHER_FRAME_S - TEACHER_LAG_S) for s, a, b in row["phones"])
     return from_kokoro(times, row["language"])
 

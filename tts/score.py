@@ -1,0 +1,52 @@
+"""A score: what is to be said, as the numbers that the synthesiser reads.
+
+A note is a phone or a rest. A phone has a stress, and a mark where its word ends; a rest has the punctuation that asks for
+it. Every score begins and ends with a rest.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien.codec.phones import INDEX, PAUSE, SILENCE, Segment
+
+MARKS = ("", " ", *PAUSE.strip('"()“”'), "^")  # none, a word's end, punctuation as in `PAUSE`, the score's beginning
+START = "^"
+FRAME_RATE = 100  # Hz, of durations
+
+
+@dataclass(frozen=True)
+class Score:
+    """N notes. phones (N,): indices of `PHONES`. stress (N,): 1 primary, 2 secondary, 0 none. marks (N,): indices of
+    `MARKS`. emphasis (N,): 1 in a word that is emphasised. durations (N,): frames of 10 ms, where they are known."""
+
+    phones: np.ndarray
+    stress: np.ndarray
+    marks: np.ndarray
+    emphasis: np.ndarray
+    durations: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.phones)
+
+
+def score_of_segments(segments: Sequence[Segment], length_s: float) -> Score | None:
+    """The score of speech whose phones' times are known, of length_s seconds; None where a phone is not one of ours."""
+    if any(segment.phone is None for segment in segments) or not segments:
+        return None
+    notes = [(SILENCE, 0, START), *((INDEX[s.phone or "sil"], s.stress, s.mark) for s in segments)]
+    ends = [max(segments[0].start_s, 0.0), *(s.end_s for s in segments)]
+    if not segments[-1].pause:
+        notes.append((SILENCE, 0, "."))
+        ends.append(length_s)
+    ends[-1] = max(length_s, ends[-1])
+    times = np.maximum.accumulate(np.round(np.array(ends) * FRAME_RATE).astype(int).clip(0, round(length_s * FRAME_RATE)))
+    durations = np.diff(times, prepend=0)
+    return _score(notes, np.zeros(len(notes), int), durations) if (durations[1:] > 0).all() else None
+
+
+def _score(notes: Iterable[tuple[int, int, str]], emphasis: np.ndarray, durations: np.ndarray | None) -> Score:
+    phones, stress, marks = zip(*notes, strict=True)
+    known = [MARKS.index(mark) if mark in MARKS else MARKS.index(",") for mark in marks]
+    return Score(np.array(phones), np.array(stress), np.array(known), emphasis, durations)
