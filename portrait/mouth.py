@@ -18,10 +18,13 @@ from mien.portrait.geometry import (
     UPPER_LIP,
     UPPER_SHARE,
 )
+from mien.portrait.teeth import ARCH, LEAST_ROW, own_teeth, painted_row, paleness, row_length
 
-LEAST_ROW = 0.6  # share of the mouth's width over which the picture's own teeth must show to be lent
 PARTED = 0.045  # a lip gap above this (IOD) is an open mouth in the picture: its inside is lent to the film
-LONGEST = 0.14  # of a tooth, IOD
+HANGING = 0.022  # how far upper teeth hang below closed lips that part, IOD
+WIDE = 0.16  # an opening higher than this (IOD) shows a tongue worth lending
+SHARP = 0.022  # edges wider than this (IOD) tell no tooth from a lip
+PAST = 0.14  # how far beyond a tracked lip edge teeth are looked for, IOD
 EDGE = 0.7  # half width of the soft edge of a lip, pixels
 CORNER_SLOPE = 0.9  # the two fields melt into one beyond the corners, over a wedge of this slope
 
@@ -61,7 +64,7 @@ class Mouth:
         self.parted = bool(gap.max() > PARTED * iod)
         patch = image[y0:y1, x0:x1]
         self._measure_colours(image, points)
-        self.edge = min(edge, 0.04 * iod)
+        self.edge = min(edge, 0.05 * iod)
         upper, lower = self._find_edges(patch, points)
         self.landmarks = landmarks.copy()
         for ids, rim in ((INNER_UPPER, upper), (INNER_LOWER, lower)):
@@ -76,14 +79,7 @@ class Mouth:
         into_upper, into_lower, along = t_upper - self.t, self.t - t_lower, 2 * self.s / width
         self.upper = np.dstack([into_upper * straight[..., 0], into_upper / soft, inside]).astype(np.float32)
         self.lower = np.dstack([into_lower * straight[..., 1], into_lower / soft, inside, along]).astype(np.float32)
-        self.floor = np.zeros((*self.t.shape, 4), np.float32)
-        length = 0.0 if self.parted else 0.012 * iod  # parted lips that show no teeth hide them
-        if self.parted:
-            self.teeth, self.floor, length = self._own_inside(patch, t_upper, t_lower)
-        if not self.parted or self.teeth[..., 3].max() < 0.5:
-            self.teeth = self._painted_teeth(t_upper, length)
-        between = (self.t > t_upper) & (self.t < t_lower)  # how much of a tongue is left to paint
-        self.bare = 1 - float(self.floor[between, 3].mean()) if between.any() else 1.0
+        self._prepare_inside(patch, t_upper, t_lower)
 
     def _curve(self, edge: np.ndarray) -> np.ndarray:
         """t of an edge (11, 2) in the mouth's frame at every s of the patch."""
@@ -122,16 +118,36 @@ class Mouth:
             seam = upper.copy()
             seam[:, 1] = (1 - UPPER_SHARE) * upper[:, 1] + UPPER_SHARE * lower[:, 1]
             seam[:, 1] += best(-look(seam, steps * reach).mean(-1))
-            return seam, seam
-        found = []
-        for edge, lip, into in ((upper, self.upper_lip, 1), (lower, self.lower_lip, -1)):
-            strange = np.abs(look(edge, np.linspace(-2, 2, 49, dtype=np.float32) * reach) - lip).mean(-1)
-            total = np.cumsum(np.c_[np.zeros(len(edge)), strange], axis=1)
-            after, before = total[:, 24:49] - total[:, 12:37], total[:, 12:37] - total[:, 0:25]
-            moved = edge.copy()
-            moved[:, 1] += best(into * (after - before))
-            found.append(moved)
-        return found[0], found[1]
+            upper, lower = seam, seam.copy()
+        else:
+            found = []
+            for edge, lip, into in ((upper, self.upper_lip, 1), (lower, self.lower_lip, -1)):
+                strange = np.abs(look(edge, np.linspace(-2, 2, 49, dtype=np.float32) * reach) - lip).mean(-1)
+                total = np.cumsum(np.c_[np.zeros(len(edge)), strange], axis=1)
+                after, before = total[:, 24:49] - total[:, 12:37], total[:, 12:37] - total[:, 0:25]
+                moved = edge.copy()
+                moved[:, 1] += best(into * (after - before))
+                found.append(moved)
+            upper, lower = found
+
+        # Teeth that the tracker took for a lip belong to the opening.
+        if self.edge > SHARP * self.iod:
+            return upper, lower
+        offsets = np.linspace(0, PAST * self.iod, 57, dtype=np.float32)
+        inside = paleness(look(upper, np.linspace(0, 1, 9) * (lower - upper)[:, 1:]))
+        palest = 0.7 * float(np.percentile(inside, 90)) if self.parted else 0.0
+        for edge, level, sign in ((upper, self.palest[0], -1), (lower, self.palest[1], 1)):
+            past = _run(self._like_teeth(look(edge, sign * offsets), max(level, palest)), offsets)
+            if (past[1:-1] > 0.012 * self.iod).sum() >= 2:
+                past = np.pad(np.max([past[:-2], past[1:-1], past[2:]], axis=0), 1)  # single teeth may lie in shade
+                edge[1:-1, 1] += sign * (past[:-2] + past[1:-1] + past[2:]) / 3
+                self.parted = True
+        return upper, lower
+
+    def _like_teeth(self, colours: np.ndarray, level: float) -> np.ndarray:
+        """Where colours (..., 3) are paler than a level and less red than the skin."""
+        red = (colours[..., 0] - colours[..., 1]) / np.maximum(colours.mean(-1), 1)
+        return (paleness(colours) > level) & (red < 0.7 * (self.skin[0] - self.skin[1]) / self.skin.mean() + 0.04)
 
     def _measure_colours(self, image: np.ndarray, points: np.ndarray) -> None:
         """Take lip, skin and eye-white colours from the picture, so that what is painted belongs to it."""
@@ -152,13 +168,19 @@ class Mouth:
         lips = [polygon([*outer, *inner[::-1]]) for outer, inner in rings]
         self.upper_lip, self.lower_lip = (np.median(lip, axis=0) if len(lip) else usual for lip in lips)
         self.lip = (self.upper_lip + self.lower_lip) / 2
+        # What is paler than this is no lip: teeth. A lip's darker part tells, teeth may be mixed in.
+        plain = float(paleness(self.skin))
+        low = [float(np.percentile(paleness(lip), 25)) if len(lip) else float(paleness(usual)) for lip in lips]
+        self.palest = [p + max(25.0, 0.35 * (plain - p)) for p in low]
         whites = np.concatenate([polygon([*upper, *lower[::-1]]) for upper, lower, _ in EYES])
         light = whites.mean(-1) - 0.7 * np.ptp(whites, axis=-1) if len(whites) else np.zeros(0)
         white = whites[light >= np.percentile(light, 80)].mean(0) if len(light) > 4 else self.skin * 1.1
-        # Teeth lie in the mouth's shade: about as light as the skin, and mostly of its hue.
-        level = np.clip(white.mean(), 0.85 * self.skin.mean(), max(self.skin.mean(), 90))
-        tint = 0.4 * white / max(white.mean(), 1) + 0.6 * self.skin / max(self.skin.mean(), 1)
-        self.enamel = np.clip(level * (0.2 + 0.8 * tint), 0, 235).astype(np.float32)
+        # Teeth lie in the mouth's shade: about as light as the white of the eyes, and half of the skin's hue.
+        chin = polygon([43, 106, 182, 83, 18, 313, 406, 335, 273, 422, 424, 418, 421, 200, 201, 194, 204, 202])
+        shade = np.clip(np.median(chin.mean(-1)) / max(self.skin.mean(), 1), 0.6, 1.1) if len(chin) else 1.0
+        level = shade * np.clip(1.02 * white.mean(), 0.9 * self.skin.mean(), max(1.1 * self.skin.mean(), 120))
+        tint = 0.5 * white / max(white.mean(), 1) + 0.5 * self.skin / max(self.skin.mean(), 1)
+        self.enamel = np.clip(level * (0.35 + 0.65 * tint), 0, 240).astype(np.float32)
         # The cavity is as dark as the deepest shadows of lips and nostrils: a soft painting has no black.
         shades = np.concatenate([polygon([*OUTER_UPPER, *OUTER_LOWER[::-1]]), polygon([98, 97, 2, 326, 327, 1])])
         shadow = np.percentile(shades.mean(-1), 2) if len(shades) else 0.0
@@ -166,80 +188,47 @@ class Mouth:
         depth = np.clip(0.7 * shadow, 0.1 * self.lip.mean(), 0.3 * self.lip.mean())
         self.dark = (depth * red**1.5 / (red**1.5).mean()).astype(np.float32)
         self.crease = (0.5 * self.dark + 0.25 * self.lip).astype(np.float32)  # the line between closed lips
-        self.tongue = (0.8 * self.lip.mean() * red**0.7).astype(np.float32)
+        self.tongue = (1.05 * self.lip.mean() * red**1.4).astype(np.float32)
 
-    def _own_inside(
-        self, patch: np.ndarray, t_upper: np.ndarray, t_lower: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """What the picture itself shows between its lips: teeth of the skull, and all else, which goes with the jaw.
+    def _prepare_inside(self, patch: np.ndarray, t_upper: np.ndarray, t_lower: np.ndarray) -> None:
+        """Paint what hangs on the skull (`teeth`) and find what lies on the jaw (`floor`).
 
-        Also how far its teeth hang down, pixels. Of a row that shows in part only, nothing is lent but that length: two
-        incisors alone would stand in the open mouth like a block.
+        A picture that shows its teeth lends their colour and length, and a row that shows whole is laid over the painted
+        one; all else between its lips goes with the jaw.
         """
-        colours, nothing = patch.astype(np.float32), np.zeros((*self.t.shape, 4), np.float32)
-        under = self.t - t_upper
+        under, place = self.t - t_upper, self.s / self.width + 0.5
         between = (under > 0) & (self.t < t_lower) & (self.upper[..., 2] > 0)
-        if not between.any():
-            return nothing, nothing, 0.0
-        # Teeth are pale, paler than the lips, hang from the upper lip and are not longer than teeth are.
-        pale = colours.mean(-1) - 0.7 * np.ptp(colours, axis=-1)
-        lip = self.lip.mean() - 0.7 * np.ptp(self.lip)
-        level = max(0.6 * float(np.percentile(pale[between], 90)), lip + 25)
-        bright = between & (pale > level) & (under < LONGEST * self.iod)
-        _, parts = cv2.connectedComponents(bright.astype(np.uint8), connectivity=4)
-        hanging = np.setdiff1d(parts[between & (under < 0.3 * (t_lower - t_upper))], [0])
-        hanging = np.isin(parts, [n for n in hanging if (parts == n).sum() > 0.02 * between.sum()])
-        teeth = between & (under < self._row_length(under, hanging))
-        if full := teeth.sum() > 0.5 * between.sum():
-            teeth = between  # a broad smile: the shaded teeth at its ends belong to the row
-
-        blur = max(0.9, 0.01 * self.iod, 0.4 * self.edge)
-        size = 2 * round(blur) + 1
-        soft = cv2.GaussianBlur(cv2.dilate(teeth.astype(np.float32), np.ones((size, size), np.uint8)), (0, 0), blur)
-        floor = nothing
-        if not full:
+        colours, pale, lip = patch.astype(np.float32), paleness(patch.astype(np.float32)), float(paleness(self.lip))
+        within = between & self._like_teeth(colours, lip + 25) & self.parted
+        seen = own_teeth(pale, within, under, t_lower - t_upper, self.iod)
+        length = np.full_like(under, (0.008 if self.parted else HANGING) * self.iod)
+        if seen.any():
+            shown = row_length(place, under, seen)
+            length = np.full_like(under, 0.9 * np.median(shown[shown > 0.5 * shown.max()]))
+            self.enamel = np.median(colours[seen & (pale >= np.median(pale[seen]))], axis=0)
+        fine = np.median(np.abs(cv2.subtract(colours, cv2.GaussianBlur(colours, (0, 0), 0.02 * self.iod))).mean(-1))
+        blur = max(0.45, 0.005 * self.iod, 0.4 * self.edge)
+        half = float(np.clip(ARCH * self.iod, 0.5 * self.width, 0.75 * self.width))
+        self.teeth = painted_row(self.s, under, length, half, self.enamel, float(np.clip(fine / 1.2, 0.35, 1)), blur)
+        grain = np.random.default_rng(5).normal(0, 1.5 * fine, under.shape).astype(np.float32)
+        self.teeth[..., :3] += cv2.GaussianBlur(grain, (0, 0), 0.4 * self.edge)[..., None]
+        self.floor = np.zeros_like(self.teeth)
+        self.bare = 1.0  # how much of a tongue is left to paint
+        if not self.parted:
+            return
+        row = between & (under < shown) if seen.any() else seen
+        if whole := row.sum() > 0.5 * between.sum():
+            row = between  # a broad smile: the shaded teeth at its ends belong to the row
+        soft = cv2.GaussianBlur(row.astype(np.float32), (0, 0), 2 * blur)
+        if seen.any() and np.ptp(self.s[seen]) > LEAST_ROW * self.width:
+            own = smoothstep(2 * soft - 1) * smoothstep(under / (0.012 * self.iod) - 0.5)
+            self.teeth[..., :3] += (colours - self.teeth[..., :3]) * own[..., None]
+            self.teeth[..., 3] = np.maximum(self.teeth[..., 3], own)
+        if not whole and (t_lower - t_upper).max() > WIDE * self.iod:
             cleared = cv2.inpaint(patch, (soft > 0.1).astype(np.uint8), 3, cv2.INPAINT_TELEA)
-            floor = np.dstack([cleared, smoothstep(under / 2 + 0.5) * self.upper[..., 2]]).astype(np.float32)
-
-        # Teeth go on behind the lip: what is above its edge repeats what lies just under it.
-        first = np.maximum(self.t, t_upper + max(1.5, 0.012 * self.iod)) - self.t
-        first = np.where(under > -LONGEST * self.iod, first, 0).astype(np.float32)
-        y, x = np.indices(self.t.shape, dtype=np.float32)
-        where = np.dstack([x + first * self.down[0], y + first * self.down[1]])
-        teeth = np.dstack([colours, smoothstep(2 * soft - 0.5)]).astype(np.float32)
-        row = np.ptp(self.s[hanging]) / self.width if hanging.any() else 0.0
-        if row < LEAST_ROW:
-            return nothing, floor, 0.75 * float(under[hanging].max()) if hanging.any() else 0.0
-        teeth = cv2.remap(teeth, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # pyright: ignore[reportCallIssue, reportArgumentType]
-        return teeth, floor, 0.0
-
-    def _row_length(self, under: np.ndarray, teeth: np.ndarray) -> np.ndarray:
-        """How far the row of teeth hangs down at every place: the gaps between teeth belong to it."""
-        if not teeth.any():
-            return np.zeros_like(under)
-        place = np.clip((self.s / self.width + 0.5) * 40, 0, 39).astype(int)
-        length = np.zeros(40)
-        np.maximum.at(length, place[teeth], under[teeth])
-        found = np.flatnonzero(length)
-        length = np.interp(np.arange(40), found, length[found], left=0, right=0)
-        length = np.convolve(np.pad(length, 2), [0.1, 0.2, 0.4, 0.2, 0.1], "valid")
-        return np.interp(self.s / self.width + 0.5, (np.arange(40) + 0.5) / 40, length)
-
-    def _painted_teeth(self, t_upper: np.ndarray, longest: float) -> np.ndarray:
-        """A row of upper teeth behind the upper lip, which hangs down by `longest` pixels in its middle."""
-        half = 0.46 * self.width
-        u = np.abs(self.s) / half
-        length = longest * (1 - 0.45 * u**2)
-        # Borders between teeth in parts of the half row: incisors are the widest.
-        borders = np.array([0.0, 0.27, 0.50, 0.70, 0.87]) * half
-        nearest = np.abs(np.abs(self.s)[..., None] - borders).min(-1)
-        gaps = np.exp(-((nearest / (0.008 * self.iod + 0.4)) ** 2))
-        edge = t_upper + length - 0.006 * self.iod * gaps
-        cover = np.clip((edge - self.t) / 1.2 + 0.5, 0, 1) * smoothstep((1.04 - u) / 0.3)
-        light = (1 - 0.6 * np.clip(u, 0, 1.2) ** 2) * (1 - 0.13 * gaps)
-        light *= 1 - 0.12 * smoothstep((self.t - t_upper) / np.maximum(length, 1))
-        teeth = np.dstack([self.enamel * light[..., None], cover]).astype(np.float32)
-        return cv2.GaussianBlur(teeth, (0, 0), max(0.45, 0.006 * self.iod, 0.4 * self.edge))
+            self.floor = np.dstack([cleared, smoothstep(under / 2 + 0.5) * self.upper[..., 2]]).astype(np.float32)
+            if between.any():
+                self.bare = 1 - float(self.floor[between, 3].mean())
 
     def paint(
         self, sheet: np.ndarray, upper: np.ndarray, lower: np.ndarray, teeth: np.ndarray, floor: np.ndarray | None
@@ -269,14 +258,14 @@ class Mouth:
         # The tongue rises from the lower lip when the opening is high enough to show it.
         height = (0.6 * gap - 0.01 * self.iod) * np.sqrt(np.clip(1 - (x / 0.8) ** 2, 0, 1))
         tongue = smoothstep((height - below) / (0.035 * self.iod)) * smoothstep(gap / (0.08 * self.iod) - 0.3)
-        light = 0.4 + 0.55 * depth - 0.06 * np.exp(-((x / 0.15) ** 2))  # lighter in front, a groove along its middle
-        inside += (self.tongue * light[..., None] - inside) * (0.8 * self.bare * tongue)[..., None]
+        light = 0.3 + 0.65 * depth - 0.06 * np.exp(-((x / 0.15) ** 2))  # lighter in front, a groove along its middle
+        inside += (self.tongue * light[..., None] - inside) * (0.9 * self.bare * tongue)[..., None]
         if floor is not None:
             floor = floor[part]
             inside += (floor[..., :3] - inside) * floor[..., 3:]
         wide_open = smoothstep((gap - 1 - 0.01 * self.iod) / (0.02 * self.iod + 1))  # a slit shows no teeth
         inside += (teeth[..., :3] - inside) * (teeth[..., 3] * wide_open)[..., None]
-        lip_shadow = 0.5 + 0.5 * smoothstep(above / (0.035 * self.iod) + 0.15)
+        lip_shadow = 0.6 + 0.4 * smoothstep(above / (0.03 * self.iod) + 0.15)
         corner = 1 - 0.5 * np.clip(np.abs(x), 0, 1.2) ** 4
         inside *= (lip_shadow * corner)[..., None]
         inside += (self.crease - inside) * (1 - wide_open)[..., None]
@@ -288,3 +277,11 @@ class Mouth:
         """Cover of the dark line between closed lips, which a picture with an open mouth does not have."""
         thick = max(0.8, 0.012 * self.iod, 0.4 * self.edge)
         return 0.5 * np.exp(-((((above - below) / 2) / thick) ** 2)) * smoothstep(1 - (above + below) / (3 * thick))
+
+
+def _run(like: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """How far from the start (N,) what is alike (N, M) goes on; it may begin a quarter of the way out, and must end."""
+    first = like[:, : like.shape[1] // 4].argmax(1)
+    ended = ~like & (np.arange(like.shape[1]) >= first[:, None])
+    begun = like[np.arange(len(like)), first]
+    return np.where(begun & ended.any(1), offsets[ended.argmax(1)], 0)

@@ -23,6 +23,7 @@ REACH = 2.8  # the head's influence ends at this multiple of the face's outline
 LIMITS = np.radians([15, 20, 20])  # pitch, yaw, roll: approached softly, never passed
 SHIFT_LIMIT, SCALE_LIMIT = 0.5, 0.2  # IOD; log of the factor
 LEAST_AREA = 0.2  # no cell of a field shrinks below this part of its area: the picture cannot fold
+LEAST_PRESSED = 0.06  # the same where an open mouth closes
 STEEPEST = 1.6  # slope of the relief, depth over breadth: what a turn of 20 degrees still shows unfolded
 NEWTON = 3  # steps of the inversion
 SPACING = 0.06  # IOD between the points that lead a field, lips apart
@@ -265,6 +266,7 @@ class Portrait:
 
         An open mouth closes; beside its corners that presses skin together more than a grid cell can bear.
         """
+        self.least = LEAST_AREA
         still = FaceShape(np.zeros((478, 3), np.float32))
         places = self.points[:, :2] / self.iod
         apart = np.linalg.norm(places[:, None] - places[None], axis=-1)
@@ -272,23 +274,25 @@ class Portrait:
         near[np.ix_(UPPER_LIP, LOWER_LIP)] = near[np.ix_(LOWER_LIP, UPPER_LIP)] = 0  # the lips part from each other
         near /= near.sum(1, keepdims=True)
         free = np.ones((478, 1))
-        free[[*INNER_UPPER[3:8], *INNER_LOWER[3:8]]] = 0  # in the middle they stay sealed
+        free[[*INNER_UPPER[1:-1], *INNER_LOWER[1:-1]]] = 0  # and stay sealed
         corners = self.nodes.reshape(*self.shape, 2)
         middles = (corners[1:, 1:] + corners[:-1, :-1]) / (2 * self.iod)
-        for _ in range(40):
+        for _ in range(12):
             areas = np.minimum(*self._areas(self._displace(self._express(still), *self._turn(still, 0.0))))
-            folded = middles[areas < LEAST_AREA + 0.1]
+            folded = middles[areas < LEAST_PRESSED + 0.02]
             if not len(folded):
                 return
             reach = np.linalg.norm(places[:, None] - folded[None], axis=-1).min(1)
             self.rest = self.rest + 0.7 * free * np.exp(-((reach / 0.12) ** 2))[:, None] * (near @ self.rest - self.rest)
         whole = self.rest
 
-        def holds(amount: float) -> bool:
+        def area(amount: float) -> float:
             self.rest = amount * whole
-            return self._least_area(self._displace(self._express(still), *self._turn(still, 0.0))) > LEAST_AREA + 0.05
+            return self._least_area(self._displace(self._express(still), *self._turn(still, 0.0)))
 
-        self.rest = whole if holds(1.0) else _largest(holds) * whole
+        # A shout that closes presses the skin beside its corners further than any other motion may.
+        amount = 1.0 if area(1.0) > LEAST_PRESSED else _largest(lambda amount: area(amount) > LEAST_PRESSED)
+        self.least = min(LEAST_AREA, 0.8 * area(amount))
 
     # -- a frame -------------------------------------------------------------------------------------------------------
 
@@ -398,7 +402,7 @@ class Portrait:
         expressed = self._express(shape)
 
         def holds(strength: float, moved: list[np.ndarray]) -> bool:
-            return self._least_area(self._displace(moved, *self._turn(shape, strength))) > LEAST_AREA
+            return self._least_area(self._displace(moved, *self._turn(shape, strength))) > self.least
 
         strength = amount = 1.0
         if not holds(strength, expressed):
