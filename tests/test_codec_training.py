@@ -16,10 +16,12 @@ from mien.codec.front import Front, FrontConfig
 from mien.codec.model import load_codec
 from mien.codec.pretrained import SpeechEncoder
 from mien.codec.vocoder import PITCH_LEAD, Acoustics, EnvelopeMeter, Vocoder
+from mien.layers.torchaudio_guard import guard
 from mien.training import codec as tasks
 from mien.training import speech
 from mien.training.__main__ import CONFIGS, app, read_config
 from mien.training.adversary import Adversary
+from mien.training.listener import WhisperEar
 from mien.training.loop import LoopConfig
 from mien.training.spectra import SpectralLoss
 from mien.training.speech import Augmentation
@@ -126,6 +128,25 @@ def test_the_untrained_vocoder_already_follows_envelope_and_pitch():
     spectrum = np.abs(np.fft.rfft(made[4_000:8_000] * np.hanning(4_000)))
     peak = np.argmax(spectrum[20:200]) + 20
     assert abs(peak * 4 % 200) in (0, 4, 196), "the loudest line is no harmonic of 200 Hz"
+
+
+def test_a_recogniser_that_listens_along_hears_what_differs_and_says_where_to_go(tmp_path):
+    guard()
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_source_positions": 100, "vocab_size": 40}
+    special = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0}
+    WhisperModel(WhisperConfig(**sizes, **heads, **special)).save_pretrained(tmp_path)
+    WhisperFeatureExtractor().save_pretrained(tmp_path)
+    ear = WhisperEar(str(tmp_path))
+    said = torch.from_numpy(voice(1.0, 150.0)[0].astype(np.float32) / 32768)[None]
+    near, far = said + 1e-3 * torch.randn_like(said), torch.randn_like(said).mul(0.1).requires_grad_(True)
+    assert ear(said, said) == 0 < ear(near, said) < ear(far, said)
+    ear(far, said).backward()
+    assert far.grad is not None and far.grad.abs().sum() > 0
+    with pytest.raises(FileNotFoundError, match="give a folder"):
+        WhisperEar(str(tmp_path / "nothing"))
 
 
 def test_pitch_is_drawn_on_through_what_is_unvoiced():

@@ -247,6 +247,7 @@ def codec(
     out: Annotated[Path, typer.Option(help="Folder of the runs, one a stage; goes on from them.")] = Path("runs/codec"),
     stage: Annotated[Stage, typer.Option(help="Which stage to train.")] = Stage.ALL,
     front: Annotated[str, typer.Option(help="Speech front whose trunk the semantic encoder begins as.")] = "front",
+    recogniser: Annotated[str | None, typer.Option(help="Whisper that listens along: folder or cached name.")] = None,
     init: Annotated[str | None, typer.Option(help="Codec (name or path) whose decoder is trained on.")] = None,
 ) -> None:
     """Train the speech codec: the vocoder, the tokens, both at once, the decoder on frozen tokens; then count tables."""
@@ -270,14 +271,14 @@ def codec(
         if name is Stage.VOCODER:
             task = tasks.VocoderTask(model.vocoder, parts["vocoder"], augmentation, shards)
         elif name in (Stage.CODEC, Stage.JOINT):
-            task = tasks.CodecTask(model, parts[name], augmentation, shards, vocoder, front)
+            task = tasks.CodecTask(model, parts[name], augmentation, shards, vocoder, front, recogniser)
             if name is Stage.CODEC:
                 task.warm_start()
             else:
                 task.go_on(out / "codec")
         elif name is Stage.DECODER:
             network = build_codec(checkpoints.load(init or out / "joint" / "best.safetensors"))
-            task = tasks.DecoderTask(network, parts["decoder"], augmentation, shards, front)
+            task = tasks.DecoderTask(network, parts["decoder"], augmentation, shards, front, recogniser)
         else:
             done = next(run for run in (out / "decoder", out / "joint") if init or (run / "best.safetensors").is_file())
             network = build_codec(checkpoints.load(init or done / "best.safetensors"))

@@ -20,12 +20,13 @@ from torch.nn import functional as F
 
 from mien import checkpoints
 from mien.codec import entropy
-from mien.codec.front import FRAME_LENGTH, Front, load_front
+from mien.codec.front import FRAME_LENGTH, load_front
 from mien.codec.metrics import codebook_use
 from mien.codec.model import HOPS, Codec, CodecConfig, Connector, Encoder, save_codec
 from mien.codec.phones import PHONES
 from mien.codec.vocoder import HOP, PITCH_LEAD, SAMPLE_RATE, Acoustics, EnvelopeMeter, Vocoder, VocoderConfig
 from mien.training.adversary import Adversary
+from mien.training.listener import Listener
 from mien.training.spectra import SpectralLoss
 from mien.training.speech import UNKNOWN, Augmentation, Augmenter, Clip, load_clips, load_rooms
 
@@ -75,6 +76,7 @@ class CodecTraining:
             "envelope": 10.0, "pitch": 10.0, "voicing": 1.0, "levels": 1.0, "likeness": 1.0, "kl": 0.001,
             "phones": 0.3, "read": 0.5, "contrast": 0.1, "taught": 1.0, "who": 0.1, "leak": 0.3,
             "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "loudness": 3.0, "recognition": 3.0,
+            "understanding": 1.0,
         }  # fmt: skip
     )
 
@@ -93,7 +95,7 @@ class DecoderTraining:
     weights: dict[str, float] = field(
         default_factory=lambda: {
             "mel": 1.0, "magnitude": 0.5, "convergence": 0.25, "envelope": 2.0, "pitch": 4.0, "voicing": 0.5,
-            "loudness": 3.0, "recognition": 3.0, "judge": 1.0, "adversarial": 0.1, "matching": 0.2,
+            "loudness": 3.0, "recognition": 3.0, "understanding": 1.0, "judge": 1.0, "adversarial": 0.1, "matching": 0.2,
         }  # fmt: skip
     )
     adversarial: bool = False  # whether judges take part
@@ -141,25 +143,6 @@ def pesq_of(clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
         raise ModuleNotFoundError("the codec's training is scored by PESQ: pip install 'mien[eval]'.") from error
     scores = [pesq(SAMPLE_RATE, a, b, "wb", on_error=PesqError.RETURN_VALUES) for a, b in clips]
     return float(np.mean([max(score, 1.0) for score in scores]))  # where nothing can be heard to judge, the worst
-
-
-class Listener:
-    """How far made sound is from recorded sound: as spectra, and to a frozen speech front that should hear the same phones
-    in both (after the recognition loss of JHCodec)."""
-
-    def __init__(self, front: Front):
-        self.front = front.requires_grad_(False)
-        self.spectra = SpectralLoss(SAMPLE_RATE)
-
-    def losses(self, made: Tensor, recorded: Tensor) -> dict[str, Tensor]:
-        """Two sounds (B, S), S a multiple of 320, to the losses of `SpectralLoss` and `recognition`."""
-        self.front.to(made.device)
-        self.spectra.to(made.device)
-        with torch.no_grad():
-            _, said, _ = self.front(recorded)
-        _, heard, _ = self.front(made)
-        recognition = F.kl_div(heard.float().log_softmax(-1), said.float().softmax(-1), reduction="none").sum(-1).mean()
-        return self.spectra(made, recorded) | {"recognition": recognition}
 
 
 class VocoderTask:
@@ -343,6 +326,7 @@ class CodecTask(SpeechCrops):
         shards: Path,
         vocoder: Path,
         front: str = "front",
+        recogniser: str | None = None,
     ):
         super().__init__(training, augmentation, shards, config)
         self.training, self.weights = training, training.weights
@@ -352,7 +336,7 @@ class CodecTask(SpeechCrops):
             heard = torch.from_numpy(np.concatenate([clip.heard for clip in some if clip.heard is not None])).float()
             self.taught_mean, self.taught_spread = heard.mean(0), heard.std(0)
         self.meter = EnvelopeMeter(config.n_mels)
-        self.listener = Listener(load_front(front))
+        self.listener = Listener(load_front(front), recogniser)
         self.vocoder = {name: tensor.float() for name, tensor in checkpoints.load(vocoder).tensors.items()}
         self.model.codec.vocoder.load_state_dict(self.vocoder)
         self.model.codec.vocoder.requires_grad_(training.sound)
@@ -403,7 +387,7 @@ class CodecTask(SpeechCrops):
         losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.loudness)
         if training.sound:
             sound, _ = trainee.codec.vocoder(Acoustics(frames.envelope, batch["log_pitch"], frames.voicing))
-            losses = losses | self.listener.losses(sound, batch["clean"][:, : sound.shape[1]])
+            losses = losses | self.listener.losses(sound, batch["clean"][:, : sound.shape[1]], poorest(kept))
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance) - training.free_bits
         labels = batch["labels"].unflatten(1, (-1, 2))
         logits = encoder.semantic.phones(hidden).float().unflatten(-1, (4, -1))
@@ -474,14 +458,20 @@ class DecoderTask(SpeechCrops):
     """Tokens to sound: connector and vocoder learn together, encoder and quantisers stand still; see `loop.Task`."""
 
     def __init__(
-        self, codec: Codec, training: DecoderTraining, augmentation: Augmentation, shards: Path, front: str = "front"
+        self,
+        codec: Codec,
+        training: DecoderTraining,
+        augmentation: Augmentation,
+        shards: Path,
+        front: str = "front",
+        recogniser: str | None = None,
     ):
         super().__init__(training, augmentation, shards, codec.config)
         self.training, self.weights = training, training.weights
         self.model = DecoderTrainee(codec, training.adversarial)
         codec.encoder.requires_grad_(False)
         self.meter = EnvelopeMeter(codec.config.n_mels)
-        self.listener = Listener(load_front(front))
+        self.listener = Listener(load_front(front), recogniser)
 
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """How far sound and acoustic frames are from those of the recording.
@@ -513,7 +503,7 @@ class DecoderTask(SpeechCrops):
         losses = frame_losses(frames, voicing, envelope, batch["log_pitch"], batch["voicing"], training.loudness)
         sound, _ = codec.vocoder(Acoustics(frames.envelope, batch["log_pitch"], frames.voicing))
         clean = batch["clean"][:, : sound.shape[1]]
-        losses = losses | self.listener.losses(sound, clean)
+        losses = losses | self.listener.losses(sound, clean, poorest(kept))
         return losses | self.model.adversary.losses(sound, clean) if self.model.adversary else losses
 
 
@@ -583,6 +573,11 @@ def draw_kept(
     lost = (at >= begin) & (at < begin + length)
     again = torch.rand(rows, 1, device=device) < 0.5
     return torch.cat([kept[..., :1] * ~(lost & ~again)[..., None], kept[..., 1:] * ~lost[..., None]], -1)
+
+
+def poorest(kept: Tensor) -> Tensor:
+    """The half of the rows of (B, T, 1 + K) of which least arrives."""
+    return kept.sum((1, 2)).argsort()[: (len(kept) + 1) // 2]
 
 
 def perturb(heard: Tensor, n_mels: int, training: CodecTraining) -> Tensor:
