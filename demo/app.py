@@ -5,6 +5,7 @@ Nothing is fetched from elsewhere and nothing is reported: system fonts, no anal
 
 import functools
 import html
+import re
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from gradio.utils import get_upload_folder
 
 from mien.emotion import CATEGORIES
 from mien.front import ASSETS, animate
+from mien.front import RATES as ALL_RATES
+from mien.portrait.controls import Controls
 
 PICTURE, VOICE, LANDMARKS = ASSETS / "astronaut.jpg", ASSETS / "welcome.ogg", ASSETS / "astronaut.json"
 EXAMPLES = {
@@ -21,7 +24,15 @@ EXAMPLES = {
     "Sad": ("sad", 1.0), "A little angry": ("angry", 0.5),
 }  # fmt: skip
 GAZES = [("wanders", "human"), ("holds the camera", "camera")]
+BACKGROUNDS = [("as it is", "keep"), ("blurred", "blur"), ("a colour", "colour"), ("none", "transparent")]
+FRAMINGS = [("as the picture", "keep"), ("face", "face"), ("portrait", "portrait"), ("square", "square"), ("9:16", "9:16")]
+RATES = [(f"{rate} a second", rate) for rate in ALL_RATES]
 SIZES = [("as the picture", 0), ("256", 256), ("512", 512), ("768", 768), ("1024", 1024), ("1920", 1920)]
+# The dials on the page, by their label; the command has them all.
+DIALS = {
+    "head": "Head motion", "mouth": "Mouth opening", "blink": "Blinks", "smile": "Smile", "brow": "Brows",
+    "yaw": "Head turned", "gaze_x": "Eyes turned",
+}  # fmt: skip
 KEPT_S = 24 * 3600  # pictures, voices and films of the page are deleted after a day
 
 THEME = Base(
@@ -70,10 +81,20 @@ def film(
     emotion: str,
     intensity: float,
     words: str | None,
-    head: float,
-    gaze: str,
+    background: str,
+    colour: str,
+    crop: str,
     size: int,
+    fps: int,
+    gaze: str,
     seed: float | None,
+    head: float,
+    mouth: float,
+    blink: float,
+    smile: float,
+    brow: float,
+    yaw: float,
+    gaze_x: float,
     *,
     device: str = "auto",
     progress: gr.Progress = gr.Progress(),  # noqa: B008 - this is where Gradio looks for it
@@ -81,7 +102,8 @@ def film(
     """Make the film: the function behind the button.
 
     picture, voice: paths of files. words: an emotion in the user's own words; if any, they stand for `emotion`.
-    size: longer side in pixels, 0 keeps the picture's. The rest as in `mien.animate`.
+    colour: the background if that is "colour", as #rrggbb. size: longer side in pixels, 0 keeps the picture's. head and
+    what follows: see `Controls`. The rest as in `mien.animate`.
     Returns the film's path for the player, a line of facts, and the button that hands the film out.
     Raises gr.Error with one sentence for what a user can mend.
     """
@@ -93,15 +115,17 @@ def film(
         progress(0.0, desc="Looking at the picture")
         shipped = Path(picture).read_bytes() == PICTURE.read_bytes()  # its landmarks lie beside it
         video = animate(
-            picture, voice, (words or "").strip() or emotion, intensity=intensity, head=head, gaze=gaze,
-            size=size or None, seed=int(seed or 0), landmarks=LANDMARKS if shipped else None, device=device,
+            picture, voice, (words or "").strip() or emotion, intensity=intensity, gaze=gaze, seed=int(seed or 0),
+            background=_hexadecimal(colour) if background == "colour" else background, crop=crop, size=size or None, fps=fps,
+            controls=Controls(head=head, mouth=mouth, blink=blink, smile=smile, brow=brow, yaw=yaw, gaze_x=gaze_x),
+            landmarks=LANDMARKS if shipped else None, device=device,
         )  # fmt: skip
         progress((0, len(video)), desc="Listening", unit="frames")
 
         def drawn(done: int, total: int) -> None:
             progress((done, total), desc="Drawing", unit="frames")
 
-        path = video.save(_fresh_file(), drawn)
+        path = video.save(_fresh_file("mien.webm" if background == "transparent" else "mien.mp4"), drawn)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         message = html.escape(str(error), quote=False)  # the page reads it as HTML, and it may name a user's file
         raise gr.Error(message, duration=None, print_exception=False) from None
@@ -109,14 +133,27 @@ def film(
     width, height = facts["size"]
     seconds, spent = facts["duration_s"], facts["timings"]["total_s"]
     line = f"{seconds:.1f} s of film · {width} × {height} · made in {spent:.1f} s, {facts['rtf']:.2f} of real time"
+    line = "\n\n".join([line, *facts["warnings"]])
     return str(path), line, gr.DownloadButton(value=str(path), interactive=True)
 
 
-def _fresh_file() -> Path:
+def _hexadecimal(colour: str) -> str:
+    """A colour as the page's picker gives it, #rrggbb or rgba(…), as #rrggbb."""
+    if not colour.startswith("rgb"):
+        return colour
+    return "#" + "".join(f"{round(float(part)):02x}" for part in re.findall(r"[\d.]+", colour)[:3])
+
+
+def _fresh_file(name: str) -> Path:
     """A new place for a film in Gradio's cache, where the page may serve it and forgets it in time."""
     cache = Path(get_upload_folder())
     cache.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(dir=cache)) / "mien.mp4"
+    return Path(tempfile.mkdtemp(dir=cache)) / name
+
+
+def _dial(name: str) -> gr.Slider:
+    dial = Controls.dial(name)
+    return gr.Slider(dial.low, dial.high, value=dial.default, step=(dial.high - dial.low) / 40, label=DIALS[name])
 
 
 def build(device: str = "auto") -> gr.Blocks:
@@ -140,12 +177,19 @@ def build(device: str = "auto") -> gr.Blocks:
                         label="Emotion in your own words, instead of the choice above", max_lines=1,
                         placeholder="happy:0.6+surprised:0.4   or   0:calm 2.5:furious",
                     )  # fmt: skip
+                    seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+                with gr.Accordion("Picture", open=False):
                     with gr.Row():
-                        head = gr.Slider(0, 2, value=1.0, step=0.05, label="Head motion")
-                        gaze = gr.Radio(GAZES, value="human", label="Gaze", elem_classes="chips")
+                        background = gr.Radio(BACKGROUNDS, value="keep", label="Background", elem_classes="chips")
+                        colour = gr.ColorPicker("#00ff00", label="Its colour", visible=False)
+                    crop = gr.Radio(FRAMINGS, value="keep", label="Crop", elem_classes="chips")
                     with gr.Row():
                         size = gr.Dropdown(SIZES, value=0, label="Longer side, pixels")
-                        seed = gr.Number(0, precision=0, minimum=0, label="Seed")
+                        fps = gr.Dropdown(RATES, value=RATES[0][1], label="Frames")
+                with gr.Accordion("Movement", open=False):
+                    gaze = gr.Radio(GAZES, value="human", label="Gaze", elem_classes="chips")
+                    with gr.Row(elem_id="dials"):
+                        dials = [_dial(name) for name in DIALS]
                 button = gr.Button("Make the film", variant="primary", size="lg")
                 gr.Examples(
                     [[str(PICTURE), str(VOICE), *feeling] for feeling in EXAMPLES.values()],
@@ -157,9 +201,10 @@ def build(device: str = "auto") -> gr.Blocks:
                 player = gr.Video(label="Film", interactive=False, autoplay=True, height=440, buttons=[])
                 facts = gr.Markdown(elem_id="facts")
                 download = gr.DownloadButton("Download", interactive=False)
+        background.change(lambda kind: gr.ColorPicker(visible=kind == "colour"), background, colour, api_name=False)
         button.click(
             functools.partial(film, device=device),
-            [picture, voice, emotion, intensity, words, head, gaze, size, seed],
+            [picture, voice, emotion, intensity, words, background, colour, crop, size, fps, gaze, seed, *dials],
             [player, facts, download],
             show_progress_on=player,
             api_name="film",

@@ -33,9 +33,7 @@ def one_sentence(command: Callable) -> Callable:
     return run
 
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="A picture, a voice, a feeling: a portrait that speaks."
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="A picture, a voice, a feeling: a portrait that speaks.")
 
 Device = Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")]
 TrackerName = Annotated[str, typer.Option(help="Who finds faces: mediapipe or face-alignment.")]
@@ -54,7 +52,8 @@ def _moving(help: str):
 
 
 def _dial(name: str):
-    return typer.Option(help=Controls.help(name), rich_help_panel=DIALS)
+    dial = Controls.dial(name)
+    return typer.Option(help=f"{dial.help}, {dial.low:g} to {dial.high:g}.", rich_help_panel=DIALS)
 
 
 def _finding(help: str):
@@ -64,22 +63,14 @@ def _finding(help: str):
 @app.command()
 @one_sentence
 def animate(
-    image: Annotated[
-        Path | None, typer.Argument(help="Picture with a face; the shipped astronaut if left out.")
-    ] = None,
-    audio: Annotated[
-        Path | None, typer.Argument(help="Voice: any sound or film; the shipped welcome if left out.")
-    ] = None,
+    image: Annotated[Path | None, typer.Argument(help="Picture with a face; the shipped astronaut if left out.")] = None,
+    audio: Annotated[Path | None, typer.Argument(help="Voice: any sound or film; the shipped welcome if left out.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Film to write: .mp4, .mov, .mkv or .webm.")] = Path(OUT),
-    emotion: Annotated[
-        str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4' or '0:calm 2.5:furious'.")
-    ] = None,
+    emotion: Annotated[str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4' or '0:calm 2.5:furious'.")] = None,
     intensity: Annotated[float, typer.Option(help="Strength of the emotion, 0 to 1.5.")] = 1.0,
     text: Annotated[str | None, typer.Option(help="What the voice says; kept in the film's comment tag.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same film.")] = 0,
-    motion: Annotated[
-        Path | None, typer.Option(help="Also write the motion: .npz, .csv (Live Link Face) or .json.")
-    ] = None,
+    motion: Annotated[Path | None, typer.Option(help="Also write the motion: .npz, .csv (Live Link Face) or .json.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Also write what can be measured (.json, contact sheet beside it).")
     ] = None,
@@ -166,9 +157,7 @@ def animate(
 @one_sentence
 def track(
     film: Annotated[Path, typer.Argument(help="Film of one face.")],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="Track (.npz) to write; .csv or .json write ARKit-52 motion.")
-    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Track (.npz) to write; .csv or .json write ARKit-52 motion.")],
     tracker: TrackerName = "mediapipe",
     tracker_model: TrackerModel = None,
 ) -> None:

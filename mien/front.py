@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,23 @@ import numpy as np
 
 from mien.emotion import Emotion
 from mien.media import FRAME_RATE, Sound, load_image, load_sound, read_frames, write_film
-from mien.portrait.geometry import N_POINTS
+from mien.media.film import check_alpha
+from mien.portrait.controls import Controls
+from mien.portrait.framing import check_crop, crop_box
+from mien.portrait.geometry import N_POINTS, facing
+from mien.portrait.guarantees import steered
 from mien.portrait.motion import Motion, load_space
+from mien.portrait.retime import retimed
 from mien.portrait.tracking import Face, Tracker, load_tracker
 
 if TYPE_CHECKING:
+    from mien.portrait.backdrop import Backdrop
     from mien.portrait.performer import Performer
 
 ASSETS = Path(__file__).parent / "assets"
 LEAST_FACE_PX = 40
+RATES = (25, 30, 50, 60)  # frames a second of a film; motion is made at the first and set between its frames for others
+FAR_TURN, FARTHEST_TURN = 30, 45  # degrees from the front: beyond the one half a face is guessed, beyond the other unseen
 FILMS = {".mp4", ".mov", ".mkv", ".webm", ".avi"}
 Progress = Callable[[int, int], None]
 
@@ -34,8 +42,12 @@ def animate(
     driving: Any = None,
     style: Any = None,
     gaze: str = "human",
-    head: float = 1.0,
+    controls: Controls = Controls(),  # noqa: B008 - frozen
+    motion_mode: str = "relative",
     seed: int = 0,
+    fps: int = FRAME_RATE,
+    background: Any = "keep",
+    crop: str = "keep",
     size: int | None = None,
     face: int | None = None,
     landmarks: str | Path | Face | None = None,
@@ -51,9 +63,10 @@ def animate(
     `Motion`; exactly one of audio and driving leads, but a driving film's sound is kept if audio is None, and an audio
     beside a driving take is its sound.
     text: what the audio says; it goes into the film's comment tag (a text alone cannot be spoken yet).
-    style: a clip of at least 3 s whose manner is taken over. gaze: "human" wanders,
-    "camera" holds. head: gain on head motion, 0 … 2. seed: same seed, same frames. size: longer side of the result,
-    pixels; None keeps the picture's. face, landmarks, tracker, model, device: see `Animator`.
+    style: a clip of at least 3 s whose manner is taken over. gaze: "human" wanders, "camera" holds. controls: dials for
+    head, eyes, brows and mouth. motion_mode: "relative" moves the head about the picture's own pose, "absolute" takes the
+    driving film's. seed: same seed, same frames. fps: frames a second of the film, one of `RATES`. background, crop, size,
+    face, landmarks, tracker, model, device: see `Animator`.
     Returns a `Video`; nothing is drawn until it is saved or iterated. Raises ValueError or FileNotFoundError, one sentence.
     """
     if text is not None and (audio is None or driving is not None):
@@ -61,28 +74,33 @@ def animate(
     if audio is None and driving is None:
         raise ValueError("Nothing leads the portrait: give audio=, a voice, or driving=, a film or take to follow.")
     animator = Animator(
-        image, size=size, face=face, landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model,
-        device=device, load=driving is None,
+        image, background=background, crop=crop, size=size, face=face, landmarks=landmarks, tracker=tracker,
+        tracker_model=tracker_model, model=model, device=device, load=driving is None,
     )  # fmt: skip
     if driving is not None:
-        return animator.follow(driving, audio=audio, head=head)
+        return animator.follow(driving, audio=audio, controls=controls, motion_mode=motion_mode, fps=fps)
     return animator.speak_along(
-        audio, emotion, text=text, intensity=intensity, style=style, gaze=gaze, head=head, seed=seed
+        audio, emotion, text=text, intensity=intensity, style=style, gaze=gaze, controls=controls, seed=seed, fps=fps
     )
 
 
 class Animator:
     """A prepared portrait, ready for any number of takes.
 
-    image, size: as in `animate`. face: which face, 0 the largest; None takes the largest. landmarks: a `Face` or its JSON
-    instead of tracking. tracker, tracker_model: see `load_tracker`. model: an animator checkpoint. device: auto, cpu, …
-    load: load the network at once, on another core while the picture is prepared; else when it is first needed.
+    image: as in `animate`. background: "keep", "blur", "transparent" (frames have alpha), "#rrggbb" or a picture. crop:
+    "keep" or one of `framing.CROPS`, at the picture's own resolution. size: longer side of the result, pixels; None keeps
+    the crop's. face: which face, 0 the largest; None takes the largest. landmarks: a `Face` or its JSON, in pixels of the
+    whole picture, instead of tracking. tracker, tracker_model: see `load_tracker`. model: an animator checkpoint. device:
+    auto, cpu, … load: load the network at once, on another core while the picture is prepared; else when it is first needed.
+    warnings: sentences about what will not look its best.
     """
 
     def __init__(
         self,
         image: Any,
         *,
+        background: Any = "keep",
+        crop: str = "keep",
         size: int | None = None,
         face: int | None = None,
         landmarks: str | Path | Face | None = None,
@@ -92,20 +110,32 @@ class Animator:
         device: str = "auto",
         load: bool = False,
     ):
+        from mien.portrait.backdrop import check_background, make_backdrop
+        from mien.portrait.matte import fill_plate, find_matte
         from mien.portrait.warp import Portrait
 
+        check_background(background)
+        check_crop(crop)
         started = time.perf_counter()
         self.timings: dict[str, float] = {}
+        self.settings = {"background": str(background) if isinstance(background, str | Path) else "picture", "crop": crop}
         self.model_name, self.device = model, device
         self._loading = ThreadPoolExecutor(1, "mien-load").submit(self._load) if load else None
         self._tracker = lambda: load_tracker(tracker, tracker_model)
         picture = load_image(image)
         found = _given_face(landmarks) if landmarks is not None else _choose_face(self._tracker(), picture, face)
-        picture, self.face = _sized(picture, found, size)
-        _check_face(self.face, picture)
-        tracked = time.perf_counter()
+        picture, self.face = _sized(*_cropped(picture, found, crop), size)
         space = load_space()
-        self.portrait = Portrait(picture, self.face.landmarks, space.template, space.rest_offset(self.face))
+        self.warnings = _check_face(self.face, picture, space.template)
+        tracked = time.perf_counter()
+        matte = plate = self.backdrop = None
+        if background != "keep":
+            matte = find_matte(picture, self.face.landmarks)
+            plate = fill_plate(picture, matte)
+            self.backdrop = make_backdrop(background, picture, matte, plate, self.face.size)
+        self.portrait = Portrait(
+            picture, self.face.landmarks, space.template, space.rest_offset(self.face), matte=matte, plate=plate
+        )
         self.timings |= {"track_s": tracked - started, "prepare_s": time.perf_counter() - tracked}
         self.size = (picture.shape[1], picture.shape[0])
 
@@ -135,23 +165,23 @@ class Animator:
         intensity: float = 1.0,
         style: Any = None,
         gaze: str = "human",
-        head: float = 1.0,
+        controls: Controls = Controls(),  # noqa: B008 - frozen
         seed: int = 0,
+        fps: int = FRAME_RATE,
     ) -> "Video":
         """A take led by a voice; arguments as in `animate`."""
         if gaze not in ("human", "camera"):
             raise ValueError(f"Unknown gaze '{gaze}': choose human or camera.")
-        if not 0 <= head <= 2:
-            raise ValueError(f"head {head:g} is out of range: give 0 (still) to 2, 1 is natural.")
+        _check_rate(fps)
         feeling = Emotion.read(emotion, intensity)
         sound = load_sound(audio)
         samples: list[np.ndarray] = [sound.mono(16000)]  # taken out when heard: a long recording is held once
-        frames = -(-len(samples[0]) // 640)
+        frames = -(-len(samples[0]) * fps // 16000)
         manner = self._manner(style)
         settings = {
             "emotion": str(feeling),
             "gaze": gaze,
-            "head": head,
+            "controls": asdict(controls),
             "seed": seed,
             "model": self.model_name,
             "style": style is not None,
@@ -163,38 +193,55 @@ class Animator:
             heard = performer.hear(samples.pop())
             timings["hear_s"] = time.perf_counter() - started
             weights = feeling.frames(len(heard))
-            yield from performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, head=head)
+            yield from performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, controls=controls)
 
-        return Video(self, make, frames, sound, settings)
+        return Video(self, make, frames, sound, settings, self.backdrop, fps)
 
-    def follow(self, driving: Any, *, audio: Any = None, head: float = 1.0) -> "Video":
+    def follow(
+        self,
+        driving: Any,
+        *,
+        audio: Any = None,
+        controls: Controls = Controls(),  # noqa: B008 - frozen
+        motion_mode: str = "relative",
+        fps: int = FRAME_RATE,
+    ) -> "Video":
         """A take led by a film (its sound comes along unless audio is given), a saved take or a `Motion`."""
-        motion, sound = self._motion_of(driving), load_sound(audio) if audio is not None else None
+        if motion_mode not in ("relative", "absolute"):
+            raise ValueError(f"Unknown motion mode '{motion_mode}': choose relative or absolute.")
+        _check_rate(fps)
+        motion, sound = self._motion_of(driving, motion_mode), load_sound(audio) if audio is not None else None
         if sound is None and isinstance(driving, str | Path) and Path(driving).suffix.lower() in FILMS:
             from mien.media import probe
 
             sound = load_sound(driving) if probe(driving).has_sound else None
-        for region in ("rotation", "translation", "scale"):
-            motion = motion.scaled(region, head)
-        return Video(self, lambda timings: iter([motion.values]), len(motion), sound, {"driving": True, "head": head})
+        values = steered(motion.values, controls, load_space())
+        settings = {"driving": True, "motion_mode": motion_mode, "controls": asdict(controls)}
+        frames = max(1, round(motion.duration_s * fps))
+        return Video(self, lambda timings: iter([values]), frames, sound, settings, self.backdrop, fps, motion.fps)
 
     def _manner(self, style: Any):
         return None if style is None else self.performer.style(self._motion_of(style))
 
-    def _motion_of(self, source: Any) -> Motion:
-        if isinstance(source, Motion):
-            return source
+    def _motion_of(self, source: Any, mode: str = "relative") -> Motion:
+        taken = source if isinstance(source, Motion) else None
         if isinstance(source, str | Path) and Path(source).suffix.lower() == ".npz":
-            return Motion.load(source)
-        return load_space().encode(self._tracker().follow(read_frames(source)))
+            taken = Motion.load(source)
+        if taken is not None:
+            if mode == "absolute":
+                raise ValueError("A take holds motion relative to its own picture: drive with a film for absolute motion.")
+            return taken
+        track, space = self._tracker().follow(read_frames(source)), load_space()
+        return space.encode(track) if mode == "relative" else space.encode_absolute(track, self.face.landmarks)
 
 
 @dataclass
 class Video:
-    """A take of a portrait: iterate it for frames (H, W, 3) uint8 RGB at 25 fps, or `save` it.
+    """A take of a portrait: iterate it for frames (H, W, 3) uint8 RGB, or (H, W, 4) with straight alpha; or `save` it.
 
     Frames are drawn as they are asked for; motion, once made, is kept (it is small), so a second pass only draws.
-    timings: seconds by stage, filled as work is done.
+    frames, fps: how many there are, and how many a second. backdrop: None for the picture's own background. made_fps:
+    frames a second of the motion that `make` gives. timings: seconds by stage, filled as work is done.
     """
 
     animator: Animator
@@ -202,6 +249,9 @@ class Video:
     frames: int
     sound: Sound | None
     settings: dict[str, Any]
+    backdrop: "Backdrop | None" = None
+    fps: int = FRAME_RATE
+    made_fps: float = FRAME_RATE
     timings: dict[str, float] = field(default_factory=dict)
     _windows: list[np.ndarray] = field(default_factory=list)
     _source: Iterator[np.ndarray] | None = None
@@ -209,22 +259,20 @@ class Video:
     def __len__(self) -> int:
         return self.frames
 
-    @property
-    def fps(self) -> int:
-        """Frames a second."""
-        return FRAME_RATE
-
     def __iter__(self) -> Iterator[np.ndarray]:
         started, drawn = time.perf_counter(), 0.0
-        space = load_space()
-        for values in self._motion_windows():
+        space, portrait, backdrop = load_space(), self.animator.portrait, self.backdrop
+        for values in self._retimed_windows():
             for shape in Motion(values).shapes(space):
                 before = time.perf_counter()
-                frame = self.animator.portrait.render(shape)
+                frame = backdrop.compose(portrait.cutout(shape)) if backdrop else portrait.render(shape)
                 drawn += time.perf_counter() - before
                 self.timings["render_s"] = drawn
                 self.timings.setdefault("first_frame_s", time.perf_counter() - started)
                 yield frame
+
+    def _retimed_windows(self) -> Iterator[np.ndarray]:
+        return retimed(self._motion_windows(), self.made_fps, self.fps, self.frames)
 
     def _motion_windows(self) -> Iterator[np.ndarray]:
         """Windows of motion: those made before, then new ones, each made on another core while the last one is drawn."""
@@ -248,15 +296,18 @@ class Video:
 
     @property
     def motion(self) -> Motion:
-        """The whole take as motion; makes what is not made yet."""
-        return Motion(np.concatenate(list(self._motion_windows())))
+        """The whole take as motion, at the film's rate; makes what is not made yet."""
+        return Motion(np.concatenate(list(self._retimed_windows())), self.fps)
 
     def save(self, path: str | Path, progress: Progress | None = None, crf: int = 18) -> Path:
-        """Write the film (.mp4, .mov, .mkv, .webm): H.264 and AAC, exactly as long as the voice.
+        """Write the film (.mp4, .mov, .mkv, .webm), exactly as long as the voice: H.264 and AAC, or with alpha ProRes 4444
+        (.mov) or VP9 (.webm).
 
-        progress: called with (frames done, frames in all). crf: x264's quality, lower is better.
+        progress: called with (frames done, frames in all). crf: the encoder's quality, lower is better.
         """
         started = time.perf_counter()
+        if self.backdrop is not None and self.backdrop.behind is None:
+            check_alpha(path)
 
         def counted() -> Iterator[np.ndarray]:
             for done, frame in enumerate(self, 1):
@@ -265,23 +316,28 @@ class Video:
                     progress(done, self.frames)
 
         text = self.settings.get("text")
-        write_film(
-            path, counted(), self.sound, fps=FRAME_RATE, crf=crf, metadata={"comment": text} if text else None
-        )
+        write_film(path, counted(), self.sound, fps=self.fps, crf=crf, metadata={"comment": text} if text else None)
         self.timings["total_s"] = time.perf_counter() - started
         return Path(path)
 
+    def plain(self) -> "Video":
+        """The same take at 25 frames a second before the picture's own background: what a report is made of."""
+        frames = max(1, round(self.frames * FRAME_RATE / self.fps))
+        return replace(self, backdrop=None, fps=FRAME_RATE, frames=frames)
+
     def facts(self) -> dict[str, Any]:
-        """What was done and how long it took: settings, size, frames, timings by stage, real-time factor."""
+        """What was done and how long it took: settings, size, frames, timings by stage, real-time factor, warnings."""
         timings = {**self.animator.timings, **self.timings}
-        seconds = self.frames / FRAME_RATE
+        seconds = self.frames / self.fps
         return {
             "frames": self.frames,
+            "fps": self.fps,
             "duration_s": seconds,
             "size": list(self.animator.size),
-            "settings": self.settings,
+            "settings": self.animator.settings | self.settings,
             "timings": {name: round(value, 4) for name, value in timings.items()},
             "rtf": round(self.timings["total_s"] / seconds, 4) if "total_s" in self.timings else None,
+            "warnings": self.animator.warnings,
         }
 
 
@@ -293,16 +349,24 @@ def _choose_face(tracker: Tracker, picture: np.ndarray, index: int | None) -> Fa
     faces = tracker.detect(picture)
     if not faces:
         raise ValueError(
-            f"No face was found in the picture ({picture.shape[1]} x {picture.shape[0]} pixels, whole and in tiles): "
-            "give one that shows a face from the front or half-turned, or pass landmarks= (--landmarks FILE.json)."
+            f"No face was found in the picture of {picture.shape[1]} x {picture.shape[0]} pixels, neither in the whole nor "
+            "in parts of it: give one with a face from the front or half-turned, or landmarks= (--landmarks FILE.json)."
         )
     if index is None:
         return faces[0]
     if not 0 <= index < len(faces):
+        heights = ", ".join(f"{face.size:.0f}" for face in faces)
         raise ValueError(
-            f"Face {index} was asked for, but {len(faces)} were found: they are counted from 0, largest first."
+            f"Face {index} was asked for, but {len(faces)} were found, {heights} pixels tall: "
+            "they are counted from 0, largest first."
         )
     return faces[index]
+
+
+def _cropped(picture: np.ndarray, face: Face, crop: str) -> tuple[np.ndarray, Face]:
+    """The part of the picture that is shown, and its face."""
+    x0, y0, x1, y1 = crop_box(crop, face.box, picture.shape[1], picture.shape[0])
+    return picture[y0:y1, x0:x1], replace(face, landmarks=face.landmarks - np.array([x0, y0, 0], np.float32))
 
 
 def _sized(picture: np.ndarray, face: Face, size: int | None) -> tuple[np.ndarray, Face]:
@@ -317,10 +381,11 @@ def _sized(picture: np.ndarray, face: Face, size: int | None) -> tuple[np.ndarra
     shrink = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     width, height = round(picture.shape[1] * factor), round(picture.shape[0] * factor)
     resized = cv2.resize(picture, (width, height), interpolation=shrink)
-    return resized, Face(face.landmarks * factor, face.blendshapes, face.matrix, face.confidence)
+    return resized, replace(face, landmarks=face.landmarks * factor)
 
 
-def _check_face(face: Face, picture: np.ndarray) -> None:
+def _check_face(face: Face, picture: np.ndarray, template: np.ndarray) -> list[str]:
+    """Refuse a face that cannot be drawn; return warnings about one that can hardly."""
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = face.box
     if face.landmarks.shape != (N_POINTS, 3) or x1 < 0 or y1 < 0 or x0 > width or y0 > height:
@@ -331,3 +396,15 @@ def _check_face(face: Face, picture: np.ndarray) -> None:
         raise ValueError(
             f"The face is {face.size:.0f} pixels tall; at least {LEAST_FACE_PX} are wanted: give a larger picture."
         )
+    yaw, pitch = facing(face.landmarks, template)
+    turned = f"The face is turned {abs(yaw):.0f} degrees aside and {abs(pitch):.0f} {'down' if pitch > 0 else 'up'}"
+    if max(abs(yaw), abs(pitch)) > FARTHEST_TURN:
+        raise ValueError(f"{turned}; up to {FARTHEST_TURN} can be drawn: give a picture that shows it more from the front.")
+    if max(abs(yaw), abs(pitch)) > FAR_TURN:
+        return [f"{turned}: beyond {FAR_TURN} its far side is guessed, a picture more from the front looks better."]
+    return []
+
+
+def _check_rate(fps: int) -> None:
+    if fps not in RATES:
+        raise ValueError(f"{fps} frames a second cannot be made: choose one of {', '.join(map(str, RATES))}.")

@@ -83,6 +83,13 @@ def restore(canonical: np.ndarray, pose: Pose) -> np.ndarray:
     return canonical @ pose.rotation * pose.iod[..., None, None] + pose.centre[..., None, :]
 
 
+def facing(landmarks: np.ndarray, template: np.ndarray) -> tuple[float, float]:
+    """Where a face looks: degrees to the picture's right and down; (478, 3) pixels, (478, 3) canonical face."""
+    _, pose = canonicalise(landmarks, template)
+    x, y, z = -pose.rotation[2]  # the nose's direction in the picture
+    return float(np.degrees(np.arctan2(x, -z))), float(np.degrees(np.arctan2(y, np.hypot(x, z))))
+
+
 def lip_gap(points: np.ndarray) -> np.ndarray:
     """Vertical opening between the inner lips at nine places, corners left out: (..., 478, >=2) -> (..., 9), same unit.
 

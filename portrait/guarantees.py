@@ -13,14 +13,15 @@ import numpy as np
 
 from mien.emotion import CATEGORIES
 from mien.portrait import geometry
+from mien.portrait.controls import Controls
 from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace
 from mien.portrait.speech import Heard, runs_of
 
 Gaze = Literal["human", "camera"]
 FRAME_S = 0.04
 
-# Bounds, half ranges; poses are eased into them (tanh), so nothing stops dead. The warp looks right within these.
-PITCH, YAW, ROLL = 0.21, 0.28, 0.26  # radians: 12, 16, 15 degrees
+# Bounds, half ranges; poses are eased into them (tanh), so nothing stops dead. The warp looks right within these and
+# within the turns that `Controls` allows.
 SHIFT, LOG_SCALE = 0.25, 0.08  # IOD, log
 GAZE = 0.28  # radians
 APERTURE = 0.42  # IOD: wider mouths are shouts or tracking faults
@@ -54,27 +55,49 @@ class Plan:
         return Plan(*(getattr(self, name)[frames] for name in ("rest", "seal", "blink", "gaze", "start")))
 
 
-def draw_plan(heard: Heard, emotion: np.ndarray, seed: int, gaze: Gaze = "human") -> Plan:
-    """Plan a film. emotion (T, 8) weights. Same seed, same plan."""
+def draw_plan(heard: Heard, emotion: np.ndarray, seed: int, gaze: Gaze = "human", blink: float = 1.0) -> Plan:
+    """Plan a film. emotion (T, 8) weights. blink: gain on the blinks' rate. Same seed, same plan."""
     rng = np.random.default_rng([seed, 17])
     frames = len(heard)
     return Plan(
         rest=resting(heard.silent),
         seal=np.where(heard.silent > 0.5, 0, heard.closed).astype(np.float32),
-        blink=blinks(frames, heard.silent, emotion, rng),
+        blink=blinks(frames, heard.silent, emotion, rng, blink),
         gaze=fixations(frames, heard.silent, rng) if gaze == "human" else np.zeros((frames, 2), np.float32),
         start=_minimum_jerk(1 - np.arange(frames) * FRAME_S / START_S),
     )
 
 
-def enforce(values: np.ndarray, plan: Plan, space: MotionSpace, first_pose: np.ndarray) -> np.ndarray:
-    """Lay a plan on motion: (T, 36) natural units and as many frames of plan to (T, 36). first_pose: (6,) of frame 0."""
-    out = values.copy()
+def enforce(
+    values: np.ndarray,
+    plan: Plan,
+    space: MotionSpace,
+    first_pose: np.ndarray,
+    controls: Controls = Controls(),  # noqa: B008 - frozen
+) -> np.ndarray:
+    """Lay a plan on motion: (T, 36) natural units and as many frames of plan to (T, 36). first_pose: (6,) of frame 0.
+
+    What the controls change comes first, so the guarantees hold for it, too; their gain on head and blinks is not seen to
+    here.
+    """
+    out = controls.face(values, space)
     out[:, :6] -= plan.start[:, None] * first_pose
-    out = bounded(out, space)
+    out[:, REGIONS["rotation"]] += controls.turn
+    out = bounded(out, space, controls)
     out = sealed(out, np.maximum(plan.rest, plan.seal), space)
     out[:, REGIONS["lids"]] *= plan.blink
-    out[:, REGIONS["gaze"]] = gaze_on(out, plan.gaze)
+    out[:, REGIONS["gaze"]] = gaze_on(out, plan.gaze + controls.look)
+    return out
+
+
+def steered(values: np.ndarray, controls: Controls, space: MotionSpace) -> np.ndarray:
+    """Motion of a film or a take (T, 36) as the controls say; its blinks stay its own. Turns bend at 0.8 of their limit."""
+    out = controls.face(values, space)
+    out[:, :6] *= controls.head
+    turn, limit = out[:, REGIONS["rotation"]] + controls.turn, np.maximum(controls.turn_limit, 1e-6)
+    over = np.maximum(np.abs(turn) / limit - 0.8, 0)
+    out[:, REGIONS["rotation"]] = np.sign(turn) * np.minimum(np.abs(turn), limit * (0.8 + 0.2 * np.tanh(over / 0.2)))
+    out[:, REGIONS["gaze"]] += controls.look
     return out
 
 
@@ -111,17 +134,11 @@ def steadied(windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield smooth(np.concatenate([held, np.repeat(held[-1:], STEADY_REACH, 0)]))
 
 
-def bounded(values: np.ndarray, space: MotionSpace) -> np.ndarray:
+def bounded(values: np.ndarray, space: MotionSpace, controls: Controls = Controls()) -> np.ndarray:  # noqa: B008 - frozen
     """Pose eased into what a picture can show, lids and lips within what a face can do."""
     out = values.copy()
-    for channels, limit in (
-        (slice(0, 1), PITCH),
-        (slice(1, 2), YAW),
-        (slice(2, 3), ROLL),
-        (slice(3, 5), SHIFT),
-        (slice(5, 6), LOG_SCALE),
-    ):
-        out[:, channels] = limit * np.tanh(values[:, channels] / limit)
+    limits = np.r_[controls.turn_limit, SHIFT, SHIFT, LOG_SCALE]
+    out[:, :6] = limits * np.tanh(values[:, :6] / np.maximum(limits, 1e-6))
     out[:, REGIONS["lids"]] = np.clip(values[:, REGIONS["lids"]], 0, 1.4)
     opening = space.aperture(out)
     excess = np.maximum(opening - APERTURE, 0) + np.minimum(opening + 0.01, 0)
@@ -158,10 +175,12 @@ def sealed(values: np.ndarray, amount: np.ndarray, space: MotionSpace) -> np.nda
     return out
 
 
-def blinks(frames: int, silent: np.ndarray, emotion: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blinks as events: factor on the openness of both lids (frames, 2)."""
+def blinks(frames: int, silent: np.ndarray, emotion: np.ndarray, rng: np.random.Generator, gain: float = 1.0) -> np.ndarray:
+    """Blinks as events: factor on the openness of both lids (frames, 2). gain: on their rate; none at 0."""
     factor = np.ones((frames, 2), np.float32)
-    tempo = np.ones(frames)
+    if gain == 0:
+        return factor
+    tempo = np.full(frames, gain)
     for name, value in BLINK_TEMPO.items():
         tempo *= value ** emotion[:, CATEGORIES.index(name)]
     t = rng.uniform(0.6, 2.5)

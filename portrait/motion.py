@@ -110,6 +110,15 @@ class MotionSpace:
         values[:, 10:] = self.expression_numbers(canonical - rest.landmarks)
         return Motion(values)
 
+    def encode_absolute(self, track: Track, landmarks: np.ndarray) -> "Motion":
+        """As `encode`, but head and eyes turn as the camera sees them, whatever a picture's own (478, 3) landmarks show."""
+        canonical, pose = geometry.canonicalise(track.landmarks, self.template)
+        own, own_pose = geometry.canonicalise(landmarks, self.template)
+        values = self.encode(track).values
+        values[:, REGIONS["rotation"]] = rotation_vector(np.swapaxes(pose.rotation, -1, -2) @ own_pose.rotation)
+        values[:, REGIONS["gaze"]] = (iris_offset(canonical) - iris_offset(own)).mean(-2) * RADIANS_PER_EYE_WIDTH
+        return Motion(values)
+
     def person(self, canonical: np.ndarray, blendshapes: np.ndarray) -> Rest:
         """What is constant in a film of one person."""
         openness = np.percentile(geometry.lid_openness(canonical), 75, axis=0)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mien import checkpoints
 from mien.portrait.animator import Animator, AnimatorConfig
+from mien.portrait.controls import Controls
 from mien.portrait.guarantees import Gaze, draw_plan, enforce, steadied
 from mien.portrait.motion import REGIONS, Motion, load_space
 from mien.portrait.sampling import Guidance, Schedule, load_scheduler, windows
@@ -55,23 +56,23 @@ class Performer:
         style: Tensor | None = None,
         seed: int = 0,
         gaze: Gaze = "human",
-        head: float = 1.0,
+        controls: Controls = Controls(),  # noqa: B008 - frozen
         guidance: Guidance = Guidance(),  # noqa: B008 - frozen
         schedule: Schedule = Schedule(),  # noqa: B008 - frozen
     ) -> Iterator[np.ndarray]:
         """Motion (n, 36) in natural units, a window at a time.
 
-        heard: T frames. emotion: (T, 8) weights. style: of `style`, None for the model's own. head: gain on head motion.
+        heard: T frames. emotion: (T, 8) weights. style: of `style`, None for the model's own.
         """
         space = self.space
-        plan = draw_plan(heard, emotion, seed, gaze)
+        plan = draw_plan(heard, emotion, seed, gaze, controls.blink)
         made = windows(
             self.model, heard.features, emotion, style, space.aperture_direction * space.std,
             seed=seed, guidance=guidance, schedule=schedule,
         )  # fmt: skip
         done, first_pose = 0, None
         for values in steadied(z * space.std + space.mean for z in made):
-            values[:, : REGIONS["scale"].stop] *= head * HEAD_GAIN
+            values[:, : REGIONS["scale"].stop] *= controls.head * HEAD_GAIN
             first_pose = values[0, :6].copy() if first_pose is None else first_pose
-            yield enforce(values, plan[done : done + len(values)], space, first_pose)
+            yield enforce(values, plan[done : done + len(values)], space, first_pose, controls)
             done += len(values)

@@ -1,6 +1,7 @@
 """The front door and the `mien` command: real pictures, real sound, real films."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ import mien
 from mien.cli import app
 from mien.front import ASSETS
 from mien.media import Sound, load_image, load_sound, probe, read_frames
+from mien.media.sound import save_sound
+from mien.portrait.controls import Controls
 from mien.portrait.motion import REGIONS, Motion, load_space, rest_values
+from mien.portrait.retime import at_rate
+from mien.portrait.tracking import Face
 
 PICTURE, POINTS, VOICE = ASSETS / "astronaut.jpg", ASSETS / "astronaut.json", ASSETS / "welcome.ogg"
 
@@ -88,10 +93,13 @@ def test_feelings_show_and_grow_with_intensity(portrait, voice):
 
 
 def test_head_gain_and_camera_gaze_are_obeyed(portrait, voice):
-    still = portrait.speak_along(voice, head=0).motion.values
+    still = portrait.speak_along(voice, controls=Controls(head=0)).motion.values
     assert np.abs(still[:, : REGIONS["scale"].stop]).max() < 1e-6
-    held = portrait.speak_along(voice, head=0, gaze="camera").motion.values
+    held = portrait.speak_along(voice, controls=Controls(head=0), gaze="camera").motion.values
     assert np.abs(held[:, REGIONS["gaze"]]).max() < 1e-6
+    aside = portrait.speak_along(voice, controls=Controls(head=0, yaw=8, gaze_y=5, blink=0), gaze="camera").motion.values
+    assert np.degrees(aside[:, 1]) == pytest.approx(-7.4, abs=0.2) and np.degrees(aside[:, 7]).min() > 3
+    assert aside[:, REGIONS["lids"]].min() > 0.5
 
 
 def test_a_take_drives_another_picture_and_survives_the_file(portrait, take, tmp_path):
@@ -136,6 +144,14 @@ def test_a_tiny_face_is_refused_with_its_size(tmp_path):
         ([PICTURE, VOICE, "--motion", "take.bvh"], ".csv"),
         ([PICTURE, VOICE, "--gaze", "up"], "camera"),
         ([PICTURE, VOICE, "--landmarks", PICTURE], "landmarks"),
+        ([PICTURE, VOICE, "--background", "purple"], "keep, blur, transparent, a colour such as #00ff00, or a picture"),
+        ([PICTURE, VOICE, "--background", "#12345"], "six hexadecimal digits"),
+        ([PICTURE, VOICE, "--background", "no.jpg"], "does not exist"),
+        ([PICTURE, VOICE, "--background", "transparent"], "choose .mov (ProRes 4444) or .webm (VP9)"),
+        ([PICTURE, VOICE, "--crop", "wide"], "keep, face, portrait, square, 9:16"),
+        ([PICTURE, VOICE, "--fps", "24"], "25, 30, 50, 60"),
+        ([PICTURE, VOICE, "--smile", "2"], "-1 to 1"),
+        ([PICTURE, "--driving", "take.npz", "--motion-mode", "wild"], "relative or absolute"),
     ],
 )
 def test_bad_input_gets_one_sentence_code_2_and_leaves_nothing(words, sentence, tmp_path, monkeypatch):
@@ -145,6 +161,88 @@ def test_bad_input_gets_one_sentence_code_2_and_leaves_nothing(words, sentence, 
     run = command("animate", *words)
     assert run.exit_code == 2 and sentence in run.output and len(run.output.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def short(tmp_path, voice):
+    """Half a second of the welcome as a file, and what else the command needs to be quick."""
+    save_sound(tmp_path / "short.wav", Sound(voice.samples[:12000], voice.sample_rate))
+    return [PICTURE, tmp_path / "short.wav", "--landmarks", POINTS, "--crop", "face", "--size", 128, "--json"]
+
+
+@pytest.mark.parametrize("ending", [".mov", ".webm"])
+def test_a_transparent_film_shows_the_person_alone(short, tmp_path, ending):
+    import av
+
+    run = command("animate", *short, "--background", "transparent", "-o", tmp_path / f"cut{ending}")
+    assert run.exit_code == 0, run.output
+    with av.open(str(tmp_path / f"cut{ending}")) as film:
+        stream = film.streams.video[0]
+        decoder = av.CodecContext.create("libvpx-vp9", "r") if ending == ".webm" else stream.codec_context
+        frames = [frame for packet in film.demux(stream) for frame in decoder.decode(packet if packet.size else None)]
+    assert len(frames) == 13
+    for alpha in (frame.reformat(format="rgba").to_ndarray()[..., 3] for frame in frames):
+        assert alpha[:12, :12].max() < 10 and alpha[:12, -12:].max() < 10, "the background shows"
+        assert alpha[54:74, 54:74].min() > 245, "the face is seen through"
+
+
+@pytest.mark.parametrize("fps", [30, 60])
+def test_any_rate_lasts_as_long_as_the_voice_with_its_motion(short, tmp_path, fps):
+    out, take = tmp_path / "a.mp4", tmp_path / "a.csv"
+    run = command("animate", *short, "--fps", fps, "--background", "#00ff00", "-o", out, "--motion", take)
+    assert run.exit_code == 0, run.output
+    told, film = json.loads(run.output), probe(out)
+    assert told["frames"] == fps // 2 and told["duration_s"] == 0.5 and told["settings"]["background"] == "#00ff00"
+    assert film.fps == fps and film.duration_s == pytest.approx(0.5, abs=0.002) and film.size == (128, 128)
+    assert load_sound(out).duration_s == pytest.approx(0.5, abs=0.03)
+    rows = take.read_text().splitlines()
+    assert len(rows) == 1 + fps // 2 and rows[-1].startswith(f"00:00:00:{fps // 2 - 1:02d}.000,")
+    corner = next(read_frames(out))[:10, :10].astype(int)
+    assert np.abs(corner - (0, 255, 0)).max() < 30
+
+
+def test_a_crop_is_the_pictures_own_pixels_and_backgrounds_leave_the_person(astronaut_path):
+    image = load_image(astronaut_path)
+    whole = mien.Animator(image, landmarks=POINTS, background="blur")
+    close = mien.Animator(image, landmarks=POINTS, crop="9:16")
+    assert close.size[0] / close.size[1] == pytest.approx(9 / 16, abs=0.01)
+    shift = (whole.face.landmarks - close.face.landmarks)[:, :2]
+    x, y = np.round(shift[0]).astype(int)
+    assert np.allclose(shift, (x, y), atol=1e-3)
+    np.testing.assert_array_equal(close.portrait.image, image[y : y + close.size[1], x : x + close.size[0]])
+    frame = next(iter(whole.follow(Motion(rest_values(1)))))
+    still = whole.portrait.render(next(Motion(rest_values(1)).shapes()))
+    x0, y0, x1, y1 = (round(v) for v in whole.face.box)
+    assert np.abs(frame[y0:y1, x0:x1].astype(int) - still[y0:y1, x0:x1]).mean() < 1
+    corner = np.s_[:120, 380:]
+    assert np.diff(frame[corner].astype(int), axis=1).std() < 0.5 * np.diff(still[corner].astype(int), axis=1).std()
+
+
+def test_a_take_of_another_rate_drives_as_long_as_it_lasts(portrait, take):
+    fast = at_rate(take, 60)
+    film = portrait.follow(fast, controls=Controls(head=0, smile=0.5))
+    assert len(film) == len(take) and film.fps == 25
+    assert np.abs(film.motion.values[:, : REGIONS["scale"].stop]).max() < 1e-6
+    assert len(portrait.follow(take, fps=50)) == 2 * len(take)
+
+
+def test_an_absolute_turn_needs_a_film(portrait, take):
+    with pytest.raises(ValueError, match="drive with a film for absolute motion"):
+        portrait.follow(take, motion_mode="absolute")
+
+
+def turned(degrees: float) -> Face:
+    """The shipped face turned to the side, a little larger than it is in its picture."""
+    face, angle = Face.load(POINTS), np.radians(degrees)
+    middle = face.landmarks.mean(0)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    return replace(face, landmarks=((face.landmarks - middle) @ turn.T + middle).astype(np.float32))
+
+
+def test_faces_turned_far_are_warned_of_and_farther_refused():
+    with pytest.raises(ValueError, match=r"The face is turned (4|5)\d degrees aside and \d down; up to 45 can be drawn"):
+        mien.Animator(PICTURE, landmarks=turned(52))
+    assert not mien.Animator(PICTURE, landmarks=turned(15)).warnings
 
 
 def test_models_lists_names_licences_and_figures():

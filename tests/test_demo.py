@@ -8,17 +8,21 @@ import pytest
 
 from mien import checkpoints
 from mien.demo import launch
-from mien.demo.app import PICTURE, THEME, VOICE, build, film
+from mien.demo.app import DIALS, PICTURE, THEME, VOICE, build, film
 from mien.media import Sound, load_sound, probe
+from mien.portrait.controls import Controls
 
-REST = {"emotion": "happy", "intensity": 1.0, "words": None, "head": 1.0, "gaze": "human", "size": 256, "seed": 0}
+REST = {
+    "emotion": "happy", "intensity": 1.0, "words": None, "background": "keep", "colour": "#00ff00", "crop": "keep",
+    "size": 256, "fps": 25, "gaze": "human", "seed": 0, **{name: Controls.dial(name).default for name in DIALS},
+}  # fmt: skip
 
 
 def test_the_page_gives_the_button_what_its_function_takes():
     page = build("cpu")
     button = next(function for function in page.fns.values() if function.api_name == "film")
     asked = [name for name in inspect.signature(film).parameters if name not in ("device", "progress")]
-    assert len(button.inputs) == len(asked)
+    assert len(button.inputs) == len(asked) and asked[-len(DIALS) :] == list(DIALS)
     assert [type(block).__name__ for block in button.outputs] == ["Video", "Markdown", "DownloadButton"]
     emotion = next(block for block in page.blocks.values() if getattr(block, "label", None) == "Emotion")
     assert len(emotion.choices) == 8
@@ -53,6 +57,8 @@ def test_the_button_makes_a_film(tmp_path, monkeypatch):
         ({"words": "hapy"}, "Unknown emotion 'hapy': did you mean happy"),
         ({"words": "<i>"}, "Unknown emotion '&lt;i&gt;'"),
         ({"size": 8}, "size 8 is out of range"),
+        ({"smile": 2}, "smile 2 is out of range: give -1 to 1"),
+        ({"background": "colour", "colour": "green"}, "Unknown background 'green'"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(change, sentence):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mien.portrait.guarantees import APERTURE, PITCH, YAW, draw_plan, enforce, steadied
+from mien.portrait.controls import Controls
+from mien.portrait.guarantees import APERTURE, draw_plan, enforce, steadied
 from mien.portrait.motion import CHANNELS, REGIONS, load_space
 from mien.portrait.speech import Heard, hear
 
@@ -50,7 +51,7 @@ def test_sealing_changes_nothing_where_it_is_not_asked(space, heard, wild, kept)
 
 
 def test_poses_stay_in_bounds_and_the_film_starts_in_the_pictures_own(kept):
-    assert np.abs(kept[:, 0]).max() <= PITCH and np.abs(kept[:, 1]).max() <= YAW
+    assert (np.abs(kept[:, :3]) <= Controls().turn_limit + 1e-6).all()
     assert np.abs(kept[0, :6]).max() < 0.05
 
 

@@ -1,0 +1,175 @@
+"""Who is in the picture: a soft matte of head, hair and body, and the plate, which is the picture without them.
+
+A small U-Net looks at the head's surroundings, and at the whole picture if that is larger; a fourth channel shows it the
+face, so that it takes this person and not the one beside. A guided filter then draws the edge along the picture's own.
+The network learned from MediaPipe's selfie segmentation: `python -m mien.training matte`.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.portrait.geometry import OVAL
+
+SIDE = 128  # pixels of the network's square view
+VIEW = 3.4  # side of the close view in face sizes
+VIEW_DOWN = 0.45  # how far its middle lies below the face's, face sizes: shoulders count as well
+FACE_PX = 96  # the edge is found in a picture shrunk so that the face has this size
+EDGE = 0.05  # radius of the guided filter, face sizes
+SMOOTH = 1e-4  # variance of the picture, in [0, 1] squared, that is no edge
+SURE = 0.08  # a matte this close to 0 or 1 is 0 or 1
+PLATE_SIDE = 320  # pixels of the longer side at which the plate is filled
+
+
+@dataclass(frozen=True)
+class MatteConfig:
+    """Channels at 1/2, 1/4, 1/8 and 1/16 of the view, and at its full size."""
+
+    widths: tuple[int, ...] = (16, 32, 64, 96)
+    fine: int = 8
+
+
+def _layer(inward: int, outward: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inward, outward, 3, stride, 1, bias=False), nn.BatchNorm2d(outward), nn.ReLU(inplace=True)
+    )
+
+
+class MatteNet(nn.Module):
+    """U-Net from a view (B, 4, S, S), colours and face in [-1, 1], to logits of the matte (B, S, S); S a multiple of 16."""
+
+    def __init__(self, config: MatteConfig):
+        super().__init__()
+        self.config = config
+        widths = config.widths
+        before = (4, *widths[:-1])
+        self.down = nn.ModuleList(nn.Sequential(_layer(a, b, 2), _layer(b, b)) for a, b in zip(before, widths, strict=True))
+        self.deep = _layer(widths[-1], widths[-1])
+        self.across = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.up = nn.ModuleList(_layer(a, a) for a in widths[:-1])
+        self.fine = _layer(widths[0] + 4, config.fine)
+        self.out = nn.Conv2d(config.fine, 1, 3, padding=1)
+        self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+
+    def forward(self, view: Tensor) -> Tensor:
+        """Logits, see the class."""
+        seen, x = [], view.contiguous(memory_format=torch.channels_last)
+        for down in self.down:
+            x = down(x)
+            seen.append(x)
+        x = self.deep(x)
+        for across, up, skip in zip(self.across[::-1], self.up[::-1], seen[-2::-1], strict=True):
+            x = up(_doubled(across(x)) + skip)
+        x = self.fine(torch.cat([_doubled(x), view], 1))
+        return self.out(x)[:, 0]
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def as_input(views: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Views (..., S, S, 3) uint8 and face masks (..., S, S) uint8, 255 inside, to (..., 4, S, S) float32 in [-1, 1]."""
+    stacked = np.concatenate([views, faces[..., None]], -1).astype(np.float32) / 127.5 - 1
+    return np.ascontiguousarray(np.moveaxis(stacked, -1, -3))
+
+
+@lru_cache(maxsize=1)
+def _network() -> MatteNet:
+    from mien import checkpoints
+
+    checkpoint = checkpoints.load("matte")
+    network = MatteNet(MatteConfig(tuple(checkpoint.config["widths"]), checkpoint.config["fine"]))
+    network.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()})
+    return network.eval()
+
+
+def find_matte(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The matte of the person whose face is given: (H, W) float32 in [0, 1], 1 on head, hair and body.
+
+    image: (H, W, 3) uint8 RGB. landmarks: (478, >=2) pixels.
+    """
+    height, width = image.shape[:2]
+    oval = landmarks[OVAL, :2].astype(np.float32)
+    low, high = oval.min(0), oval.max(0)
+    face = float((high - low).max())
+    factor = min(1.0, FACE_PX / face)
+    small = cv2.resize(image, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA)
+    oval, face, middle = oval * factor, face * factor, (low + high) / 2 * factor
+
+    size = np.array([small.shape[1], small.shape[0]], np.float32)
+    side = VIEW * face
+    corner = middle + (0, VIEW_DOWN * face) - side / 2
+    coarse, share = _seen(small, oval, corner, side)
+    if (corner > 0).any() or (corner + side < size).any():
+        whole = float(size.max())
+        far, _ = _seen(small, oval, (size - whole) / 2, whole)
+        coarse = far + share * (coarse - far)
+
+    inside = cv2.fillPoly(np.zeros(small.shape[:2], np.uint8), [np.round(oval).astype(np.int32)], 1)
+    coarse[inside > 0] = 1
+    coarse = _of_one_piece(coarse, inside)
+    slope, level = _guide(small, coarse, max(2, round(EDGE * face)))
+    slope, level = (cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in (slope, level))
+    matte = (slope * image).sum(-1) / 255 + level
+    return np.clip((matte - SURE) / (1 - 2 * SURE), 0, 1, dtype=np.float32)
+
+
+def _seen(small: np.ndarray, oval: np.ndarray, corner: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray]:
+    """What the network says of a square part of a picture, laid back on it, and how much it counts there: two (h, w)."""
+    zoom = SIDE / side
+    there = np.array([[zoom, 0, -corner[0] * zoom + (zoom - 1) / 2], [0, zoom, -corner[1] * zoom + (zoom - 1) / 2]])
+    shrunk = cv2.GaussianBlur(small, (0, 0), 0.4 / zoom) if zoom < 0.7 else small
+    view = cv2.warpAffine(shrunk, there, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    points = oval @ there[:, :2].T + there[:, 2]
+    face = cv2.fillPoly(np.zeros((SIDE, SIDE), np.uint8), [np.round(points).astype(np.int32)], 255)
+    with torch.inference_mode():
+        said = _network()(torch.from_numpy(as_input(view, face))[None])[0].sigmoid().numpy()
+    ramp = np.minimum(np.arange(SIDE), np.arange(SIDE)[::-1])
+    share = np.clip(np.minimum(ramp[:, None], ramp) / 12, 0, 1).astype(np.float32)
+    planes = cv2.warpAffine(
+        np.dstack([said, share]), there, small.shape[1::-1], flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    )
+    return np.clip(planes[..., 0], 0, 1), np.clip(planes[..., 1], 0, 1)
+
+
+def _of_one_piece(matte: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The matte without what hangs not together with the face."""
+    _, pieces = cv2.connectedComponents((matte > 0.5).astype(np.uint8))
+    other = (~np.isin(pieces, np.unique(pieces[inside > 0]))) & (pieces > 0)
+    return np.where(cv2.dilate(other.astype(np.uint8), np.ones((9, 9), np.uint8)) & (pieces == 0) | other, 0, matte)
+
+
+def _guide(image: np.ndarray, matte: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Guided filter (He 2013): slope (h, w, 3) and level (h, w) of the line from a picture's colours to its matte."""
+    mean = lambda x: cv2.blur(x, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT)  # noqa: E731
+    colours = image.astype(np.float32) / 255
+    middle, level = mean(colours), mean(matte)
+    spread = mean((colours[..., :, None] * colours[..., None, :]).reshape(*matte.shape, 9)).reshape(*matte.shape, 3, 3)
+    spread -= middle[..., :, None] * middle[..., None, :]
+    along = mean(colours * matte[..., None]) - middle * level[..., None]
+    slope = np.linalg.solve(spread + SMOOTH * np.eye(3, dtype=np.float32), along[..., None])[..., 0]
+    return mean(slope), mean(level - (slope * middle).sum(-1))
+
+
+def fill_plate(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """The picture with nobody in it: (H, W, 3) uint8, what the matte covers filled from around.
+
+    Filled small (Telea 2004) and softly: it shows only where a head that moves uncovers it.
+    """
+    height, width = matte.shape
+    factor = min(1.0, PLATE_SIDE / max(height, width))
+    small = cv2.resize(image, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA)
+    covered = cv2.resize(matte, small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.02
+    hole = cv2.dilate(covered.astype(np.uint8), np.ones((5, 5), np.uint8))
+    filled = cv2.inpaint(small, hole, 4, cv2.INPAINT_TELEA)
+    filled = np.where(hole[..., None] > 0, cv2.GaussianBlur(filled, (0, 0), 3), filled)
+    share = cv2.resize(cv2.blur(hole.astype(np.float32), (3, 3)), (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
+    share = np.maximum(share, matte[..., None])
+    filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.round(image + share * (filled.astype(np.float32) - image)).astype(np.uint8)
