@@ -12,8 +12,10 @@ from mien.portrait.geometry import EYES
 # Lower edge of the brows, from the image's left to its right.
 BROWS = ((46, 53, 52, 65, 55), (285, 295, 282, 283, 276))
 NARROWEST = 0.10  # an opening lower than this part of its width is shut or a slit: it is left as it is
+LEAST_CONTRAST = 6  # grey levels; what shows less between its lids is a mask or a hand, no eye
 UPPER_TRAVEL, LOWER_TRAVEL = 0.87, 0.13  # how much of the opening each lid crosses when the eye shuts
 WIDER = 0.5  # how much of the opening the upper lid gains per unit of openness above 1
+FOLLOW_DOWN, FOLLOW_UP = (0.8, 0.35), (0.5, 0.15)  # of the iris's way up or down: upper and lower lid go along
 EYEBALL = 0.13  # radius in IOD (12 mm of 92 mm)
 MOST_GAZE = 0.4  # radians; beyond it the iris would leave the opening
 
@@ -41,9 +43,7 @@ def smooth_curve(x: np.ndarray, xp: np.ndarray, yp: np.ndarray) -> np.ndarray:
 def edge_width(patch: np.ndarray) -> float:
     """Over how many pixels (1 or more) the sharpest edges of a picture (H, W, 3) rise: what is drawn is no sharper."""
     grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    slope = cv2.magnitude(
-        cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
-    )
+    slope = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8))
     low, high = np.percentile(grey, [2, 98])
     return max(1.0, 0.5 * float(high - low) / max(float(np.percentile(slope, 99.5)), 1e-3))
 
@@ -90,6 +90,11 @@ class Eye:
         self.s, self.t = (np.ascontiguousarray(rel[..., i], np.float32) for i in (0, 1))
         self.upper = smooth_curve(self.s, upper[:, 0], upper[:, 1]).astype(np.float32)
         self.lower = np.maximum(smooth_curve(self.s, lower[:, 0], lower[:, 1]), self.upper).astype(np.float32)
+        opening = (self.t > self.upper) & (self.t < self.lower) & (np.abs(self.s) < 0.5 * width)
+        light = image[y0:y1, x0:x1].mean(-1)[opening]
+        self.alive = bool(len(light)) and float(np.ptp(light)) > LEAST_CONTRAST
+        if not self.alive:
+            return
         # The drawing ends just past the corners.
         self.near = smoothstep((0.58 - np.abs(self.s) / width) / 0.08).astype(np.float32)
         self.edge = min(edge, 0.15 * width)
@@ -133,6 +138,9 @@ class Eye:
         sides = smoothstep((0.54 - np.abs(self.s) / width) / 0.14)
         white = smoothstep((light / np.maximum(lid.mean(-1), 1) - 1.05) / 0.1)  # of an eyeball drawn beyond the corner
         cover *= np.maximum(sides, white)[..., None]
+        # Rims of glasses and strands of hair before the lid are far from its tone: they stay where they are.
+        odd = np.abs(colours - tone).mean(-1) / max(level, 60) * (apart > 0.1 * width) * (gone < 0.5)
+        self.rim = cv2.GaussianBlur(smoothstep((odd - 0.25) / 0.1), (0, 0), 0.5)[..., None]
         self.lid = (colours + (lid - colours) * cover).astype(np.float32)
 
         # Lashes are as dark as the picture's, well darker than the skin but no ink, and of its hue.
@@ -201,10 +209,14 @@ class Eye:
         if abs(shut) < 0.01 and np.abs(shift).max() < 0.05:
             return patch
         height = self.lower - self.upper
-        upper = self.upper + height * (UPPER_TRAVEL if shut > 0 else WIDER) * shut
-        lower = self.lower - height * LOWER_TRAVEL * max(shut, 0)
+        highest = max(float(height.max()), 1.0)
+        with_upper, with_lower = (share * shift[1] / highest for share in (FOLLOW_DOWN if shift[1] > 0 else FOLLOW_UP))
+        upper = self.upper + height * ((UPPER_TRAVEL if shut > 0 else WIDER) * shut + with_upper * (1 - max(shut, 0)))
+        lower = self.lower - height * (LOWER_TRAVEL * max(shut, 0) - with_lower * (1 - max(shut, 0)))
+        shut += with_upper * (1 - max(shut, 0))
         skin = self._skin(patch, upper, lower, shut) if abs(shut) >= 0.01 else patch.astype(np.float32)
 
+        skin += (patch - skin) * self.rim
         visible = np.clip(np.minimum(self.t - upper, lower - self.t) / self.edge + 0.5, 0, 1)
         visible *= smoothstep((lower - upper) / (1.5 * self.edge)) * (np.abs(self.s) < 0.52 * self.width)
         shadow = 0.35 * min(max(2 * shut, 0), 1) * np.exp(-np.maximum(self.t - upper, 0) / (0.05 * self.width))
@@ -258,7 +270,7 @@ class Eye:
         off = self.t - upper
         above, below = max(0.6 * self.edge, 0.02 * self.width), max(0.8 * self.edge, 0.04 * self.width)
         line = np.exp(-((off / np.where(off < 0, above, below)) ** 2))
-        return 0.8 * smoothstep(shut / 0.7) * line * smoothstep((0.54 - np.abs(self.s) / self.width) / 0.14)
+        return 0.8 * smoothstep(shut / 0.5) * line * smoothstep((0.54 - np.abs(self.s) / self.width) / 0.14)
 
     def _eyeball(self, patch: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """The eyeball without lids, its iris moved by `shift` pixels: (h, w, 3) float32."""

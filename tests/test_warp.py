@@ -304,6 +304,33 @@ def test_gaze_moves_the_iris_as_asked(face):
     assert centre(gaze=np.array([0, 0.2]))[1] > still[1] + 0.5
 
 
+def test_lids_follow_the_gaze(face):
+    """Looking down the upper lid comes along: no white is left above the iris; looking up it gives way."""
+
+    def white_above(**gaze):
+        seen = face.portrait.render(talk(**gaze))[180:240, 170:330].astype(int)
+        x = int(face.landmarks[468, 0]) - 170
+        column = (seen[:, x - 3 : x + 4].min(-1) > 215).mean(1) > 0.5
+        iris = np.flatnonzero((seen[:, x - 3 : x + 4, 2] > seen[:, x - 3 : x + 4, 0] + 60).any(1))
+        return int(column[: iris[0]].sum()), int(iris[0])
+
+    calm, down, up = (white_above(gaze=np.array([0, y])) for y in (0.0, 0.25, -0.25))
+    assert down[0] <= calm[0] + 1, "a lid that stayed would show white above the iris"
+    assert up[1] < calm[1] < down[1]
+
+
+def test_rims_of_glasses_stay_in_a_blink(face):
+    image = face.image.copy()
+    frames = []
+    for upper, _, _ in EYES:
+        x, y = face.landmarks[upper[4], :2]
+        frames.append((int(y) - 10, int(x)))
+        cv2.line(image, (int(x) - 25, int(y) - 10), (int(x) + 25, int(y) - 10), (20, 20, 20), 2)
+    frame = Portrait(image, face.landmarks, TEMPLATE).render(talk(lids=np.zeros(2)))
+    for y, x in frames:
+        assert frame[y - 2 : y + 3, x - 10 : x + 11].min(0).mean() < 60
+
+
 def test_head_turn_moves_nose_more_than_ears(face):
     points = face.portrait.points
     matrix, shift = face.portrait._turn(talk(rotation=turned(yaw=10)), 1.0)
