@@ -15,8 +15,10 @@ import numpy as np
 
 from mien.portrait.eyes import Eye, edge_width
 from mien.portrait.geometry import EYES, INNER_LOWER, INNER_UPPER, LOWER_LIP, OVAL, UPPER_LIP, canonicalise, seal
+from mien.portrait.light import Light
 from mien.portrait.mouth import Mouth
 from mien.portrait.shape import FaceShape
+from mien.portrait.wrinkles import Wrinkles
 
 CELLS = 22  # grid cells in one IOD
 REACH = 2.8  # the head's influence ends at this multiple of the face's outline
@@ -76,6 +78,13 @@ def _cut_out(image: np.ndarray, matte: np.ndarray, plate: np.ndarray) -> np.ndar
 def _behind(alpha: np.ndarray, plate: np.ndarray) -> np.ndarray:
     """The share of a plate (h, w, 3) uint8 that is seen behind a figure of alpha (h, w) uint8."""
     return cv2.multiply(plate, cv2.merge([255 - alpha] * 3), scale=1 / 255)
+
+
+def _rotation(matrix: np.ndarray) -> np.ndarray:
+    """The turn (3, 3) in a pose's matrix (3, 2), which is its first two columns, transposed and scaled."""
+    across = matrix.T.astype(np.float64)
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    return np.vstack([across, np.cross(across[0], across[1])])
 
 
 def _largest(holds: Callable[[float], bool]) -> float:
@@ -142,7 +151,9 @@ class Portrait:
         self._make_grid(points)
         self._make_fields(points)
         self.points = points.astype(np.float32)
+        self.light = Light(self.image, self.relief.reshape(*self.shape, 3), self.face.reshape(self.shape))
         self._ease_rest()
+        self.wrinkles = Wrinkles(self.image, places, iod, edge, self.rest)
 
     # -- preparation ---------------------------------------------------------------------------------------------------
 
@@ -174,6 +185,7 @@ class Portrait:
             return radius / np.interp(angle, a[order], r[order], period=2 * np.pi)
 
         far = ring(self.nodes)
+        self.face = far < 0.95  # (G,) nodes inside the face's outline
         rel = self.nodes - centre
         along = rel @ up / np.maximum(np.linalg.norm(rel, axis=1) * np.linalg.norm(up), 1e-6)
         hair = 1 + (far - 1) * (1 - 0.3 * np.clip(along, 0, 1))  # the head goes on above the face
@@ -332,7 +344,7 @@ class Portrait:
         upper, lower = self._carry(self.mouth.upper, near_a), self._carry(self.mouth.lower, near_b)
         where[target] = self._blend(near_a, near_b, upper, lower)
 
-        sheet = cv2.remap(self._draw_eyes(shape), where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        sheet = cv2.remap(self._paint(shape, pose, amount), where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)  # pyright: ignore[reportCallIssue, reportArgumentType]
         if self.matte is not None:  # what rings at the figure's edge is no more than its alpha
             sheet[..., :3] = cv2.min(sheet[..., :3], cv2.merge([sheet[..., 3]] * 3))
         skull = self._invert(self._pose_field(*pose).reshape(*self.shape, 2)[rows, columns], self.plain[rows, columns])
@@ -341,14 +353,21 @@ class Portrait:
         self.mouth.paint(sheet[target][..., :3], upper, lower, teeth, floor)
         return sheet
 
-    def _draw_eyes(self, shape: FaceShape) -> np.ndarray:
-        """The picture inside `box`, its eyes repainted for the frame's lids and gaze."""
+    def _paint(self, shape: FaceShape, pose: tuple[np.ndarray, np.ndarray], amount: float) -> np.ndarray:
+        """The picture inside `box` before it moves: eyes, wrinkles and light of the frame drawn into it."""
         x0, y0, x1, y1 = self.box
         source = self.source[y0:y1, x0:x1].copy()
         for eye, openness, gaze in zip(self.eyes, shape.lids, (shape.gaze, shape.gaze), strict=True):
             ex0, ey0, ex1, ey1 = eye.box
             patch = source[ey0 - y0 : ey1 - y0, ex0 - x0 : ex1 - x0, :3]
             patch[:] = eye.draw(patch.copy(), float(openness), gaze)
+        self.wrinkles.draw(source[..., :3], (x0, y0), amount * shape.expression)
+        gain = self.light.gain(_rotation(pose[0]))
+        if gain is not None:
+            gain = 1 + (gain - 1) * self.follow.reshape(self.shape)
+            k = self.cell
+            gain = self._enlarge(gain)[k : k + y1 - y0, k : k + x1 - x0]
+            source[..., :3] = cv2.multiply(source[..., :3], cv2.merge([gain] * 3), dtype=cv2.CV_8U)
         return source
 
     def _turn(self, shape: FaceShape, strength: float) -> tuple[np.ndarray, np.ndarray]:
