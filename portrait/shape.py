@@ -12,7 +12,7 @@ class FaceShape:
     expression: (478, 3) displacement of every landmark from rest, canonical space (see `geometry`), IOD units.
     rotation: (3, 3) turn of the head about the neck, relative to the picture's pose; row vectors: points @ rotation.T.
     translation: (2,) shift of the head, IOD units, x right, y down.
-    scale: size of the head relative to the picture.
+    scale: size of the head relative to the picture; it grows about the middle of the eyes.
     lids: (2,) openness of the image's left (33) and right (263) eye: 0 shut, 1 the person's open eye, to about 1.4.
     gaze: (2,) turn of the eyeballs relative to the picture's gaze, radians: x to the image's right, y down.
     """

@@ -14,7 +14,17 @@ import cv2
 import numpy as np
 
 from mien.portrait.eyes import Eye, edge_width
-from mien.portrait.geometry import EYES, INNER_LOWER, INNER_UPPER, LOWER_LIP, OVAL, UPPER_LIP, canonicalise, seal
+from mien.portrait.geometry import (
+    EYES,
+    INNER_LOWER,
+    INNER_UPPER,
+    LOWER_LIP,
+    NECK_PIVOT,
+    OVAL,
+    UPPER_LIP,
+    canonicalise,
+    seal,
+)
 from mien.portrait.light import Light
 from mien.portrait.mouth import Mouth
 from mien.portrait.shape import FaceShape
@@ -25,6 +35,7 @@ REACH = 2.8  # the head's influence ends at this multiple of the face's outline
 LIMITS = np.radians([15, 20, 20])  # pitch, yaw, roll: approached softly, never passed
 SHIFT_LIMIT, SCALE_LIMIT = 0.5, 0.2  # IOD; log of the factor
 LEAST_AREA = 0.2  # no cell of a field shrinks below this part of its area: the picture cannot fold
+SLACK = 0.15  # less than that beyond the face
 LEAST_PRESSED = 0.06  # the same where an open mouth closes
 STEEPEST = 1.6  # slope of the relief, depth over breadth: what a turn of 20 degrees still shows unfolded
 NEWTON = 3  # steps of the inversion
@@ -151,7 +162,7 @@ class Portrait:
         self._make_grid(points)
         self._make_fields(points)
         self.points = points.astype(np.float32)
-        self.light = Light(self.image, self.relief.reshape(*self.shape, 3), self.face.reshape(self.shape))
+        self.light = Light(self.image, self.relief.reshape(*self.shape, 3), self.far.reshape(self.shape) < 0.95)
         self._ease_rest()
         self.wrinkles = Wrinkles(self.image, places, iod, edge, self.rest)
 
@@ -184,8 +195,7 @@ class Portrait:
             order = np.argsort(a)
             return radius / np.interp(angle, a[order], r[order], period=2 * np.pi)
 
-        far = ring(self.nodes)
-        self.face = far < 0.95  # (G,) nodes inside the face's outline
+        self.far = far = ring(self.nodes)  # (G,) 1 on the face's outline
         rel = self.nodes - centre
         along = rel @ up / np.maximum(np.linalg.norm(rel, axis=1) * np.linalg.norm(up), 1e-6)
         hair = 1 + (far - 1) * (1 - 0.3 * np.clip(along, 0, 1))  # the head goes on above the face
@@ -231,8 +241,7 @@ class Portrait:
         nodes = unit(self.nodes)
         z = _plate(nodes, unit(places)) @ depth
         self.relief = np.c_[self.nodes, z].astype(np.float32)  # (G, 3)
-        pivot = np.r_[self.centre, face[OVAL, 2].mean()] + iod * (np.array([0, 1.3, 0.7]) @ self.pose.rotation)
-        self.pivot = pivot.astype(np.float32)
+        self.pivot = (self.pose.centre + iod * NECK_PIVOT @ self.pose.rotation).astype(np.float32)
 
         # Each field is worked out where it can be shown, with room for the lips' travel; elsewhere the other serves.
         down = (self.nodes - self.mouth.middle) @ self.mouth.down / iod
@@ -253,6 +262,7 @@ class Portrait:
         lips = (self.mouth.upper[..., 0], self.mouth.lower[..., 0])
         shown = [distance[i[:, 1], i[:, 0]].reshape(rows, columns) > -self.cell for distance in lips]
         self.shown = [s[1:, 1:] & s[:-1, :-1] & s[1:, :-1] & s[:-1, 1:] for s in shown]
+        self.slack = (SLACK * _ease(self.far, (1.1, 1.4), (0, 1))).reshape(rows, columns)[1:, 1:].astype(np.float32)
         if self.matte is not None:
             size = np.array(self.matte.shape[::-1])
             x, y = np.clip(np.round(self.nodes), 0, size - 1).astype(int).T
@@ -376,6 +386,8 @@ class Portrait:
         rotation = cv2.Rodrigues(strength * _soft_limit(angles, LIMITS))[0]
         scale = np.exp(strength * _soft_limit(np.log(np.float64(shape.scale)), SCALE_LIMIT))
         shift = strength * _soft_limit(np.asarray(shape.translation, np.float64), SHIFT_LIMIT) * self.iod
+        # The head turns about its neck, but grows about the middle of its eyes: so `motion.relative_pose` measures it.
+        shift = shift + (1 - scale) * ((self.pose.centre - self.pivot) @ rotation.T)[:2]
         return (scale * rotation.T[:, :2]).astype(np.float32), shift.astype(np.float32)
 
     def _lift(self, shape: FaceShape, amount: float = 1.0) -> np.ndarray:
@@ -402,7 +414,10 @@ class Portrait:
         return [field.reshape(*self.shape, 2) for field in fields]
 
     def _areas(self, fields: list[np.ndarray]) -> list[np.ndarray]:
-        """Area of every grid cell relative to the picture's, for field A and B; infinite where a field is not shown."""
+        """Area of every grid cell relative to the picture's, for field A and B; infinite where a field is not shown.
+
+        What lies well outside the face is given a little: there it may be pressed further before the pose gives way.
+        """
         found = []
         for field, shown in zip(fields, self.shown, strict=True):
             dx, dy = np.diff(field, axis=1) / self.cell, np.diff(field, axis=0) / self.cell
@@ -410,7 +425,7 @@ class Portrait:
             for right, down in ((dx[:-1], dy[:, :-1]), (dx[1:], dy[:, 1:])):
                 here = (1 + right[..., 0]) * (1 + down[..., 1]) - right[..., 1] * down[..., 0]
                 np.minimum(area, here, out=area, where=shown)
-            found.append(area)
+            found.append(area + self.slack)
         return found
 
     def _least_area(self, fields: list[np.ndarray]) -> float:
