@@ -12,7 +12,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one object; progress goes to the error stream.")]
 Model = Annotated[str, typer.Option(help="Animator: name of a checkpoint or a file.")]
-TrackerName = Annotated[str, typer.Option(help="Who tracks faces: mediapipe or face-alignment.")]
+TrackerName = Annotated[str, typer.Option(help="Who finds the picture's face: mien, mediapipe or face-alignment.")]
+Judge = Annotated[str, typer.Option(help="Who tracks the films for judgement; our own tracker is no judge of itself.")]
 TrackerModel = Annotated[Path | None, typer.Option(help="The tracker's weights, if they are not where it looks.")]
 
 
@@ -30,6 +31,7 @@ def evaluate(
     model: Model = "animator-nano",
     tracker: TrackerName = "mediapipe",
     tracker_model: TrackerModel = None,
+    judge: Judge = "mediapipe",
     device: Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")] = "auto",
     json: AsJson = False,
 ) -> None:
@@ -40,13 +42,34 @@ def evaluate(
 
     if seconds < 2:
         raise ValueError(f"{seconds:g} seconds of a clip are too few to judge: give at least 2.")
-    finder = load_tracker(tracker, tracker_model)
+    finder = load_tracker(judge)
 
     def prepare(picture):
         return front.Animator(picture, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
 
     found = evaluation.evaluate(folders, prepare, split=split, limit=limit, longest_s=seconds, tracker=finder, news=_news)
     typer.echo(jsonlib.dumps(found) if json else evaluation.table(found))
+
+
+@app.command()
+@one_sentence
+def reenact(
+    folders: Annotated[list[Path], typer.Argument(help="Folders with a manifest.csv (see `mien.training.prepare`).")],
+    split: Annotated[str, typer.Option(help="Which clips: test, val or train.")] = "val",
+    limit: Annotated[int | None, typer.Option(help="Most clips, evenly chosen; all if left out.")] = None,
+    seconds: Annotated[float, typer.Option(help="Longest part of a clip that is looked at.")] = 4.0,
+    judge: Judge = "mediapipe",
+    json: AsJson = False,
+) -> None:
+    """Make clips again from their first frame and their own motion; compare with them, a still and a plain warp."""
+    from mien.portrait import reenactment
+    from mien.portrait.tracking import load_tracker
+
+    if seconds < 0.5:
+        raise ValueError(f"{seconds:g} seconds of a clip are too few to judge: give at least 0.5.")
+    finder = load_tracker(judge)
+    found = reenactment.reenact(folders, split=split, limit=limit, longest_s=seconds, tracker=finder, news=_news)
+    typer.echo(jsonlib.dumps(found) if json else reenactment.table(found))
 
 
 @app.command("bench")
@@ -77,6 +100,7 @@ def emotions(
     model: Model = "animator-nano",
     tracker: TrackerName = "mediapipe",
     tracker_model: TrackerModel = None,
+    judge: Judge = "mediapipe",
     device: Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")] = "auto",
     json: AsJson = False,
 ) -> None:
@@ -87,7 +111,7 @@ def emotions(
     from mien.portrait.tracking import load_tracker
 
     stage = front.Animator(image, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
-    finder = load_tracker(tracker, tracker_model)
+    finder = load_tracker(judge)
     page, seen = evaluation.emotion_sheet(stage, load_sound(audio), finder, seed=seed, width=width)
     save_image(out, page)
     grown = {name: {marker: evaluation.grows(row) for marker, row in rows.items()} for name, rows in seen.items()}
