@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-DEPTH = 0.13  # most of the light that a valley takes
+DEPTH = 0.15  # most of the light that a valley takes
 RIDGE = 0.45  # of that, given back beside it
 WIDTH = 0.011  # of a valley, IOD
 SLIGHT = 0.03  # strengths below this are not drawn
@@ -73,6 +73,11 @@ class Wrinkles:
         self.size, self.iod, self.rest = image.shape[:2], iod, rest
         self.width = max(WIDTH * iod, 0.6 * edge, 0.7)
         p = points[:, :2].astype(np.float64)
+        self.top = p[10]
+        # Light that comes out of a fold has gone through skin: it takes more of the skin's own hue.
+        x, y = np.clip(np.round(p[[50, 280, 151, 205, 425]]), 0, np.array(image.shape[1::-1]) - 1).astype(int).T
+        skin = np.median(image[y, x].astype(np.float64), axis=0) + 20
+        self.tint = (np.clip(skin.mean() / skin, 0.5, 1.6) ** 1.5).astype(np.float32)
         up = p[10] - p[152]
         up /= max(float(np.linalg.norm(up)), 1e-6)
         along = np.array([-up[1], up[0]])
@@ -116,7 +121,7 @@ class Wrinkles:
             return max(_ramp(float(smile), 0.03, 0.11), _ramp(float(sneer), 0.03, 0.08))
 
         fold = p[list(side["fold"])]
-        self._add(folded, [(fold, 1.1), (fold[:-1], 0.4)], widen=1.5)
+        self._add(folded, [(fold, 1.1)], widen=1.4, towards=p[cheek].mean(0))
         socket = p[list(side["socket"])]
         self._add(lambda moved: _ramp(float(moved[brow, 1]), 0.02, 0.09), [(socket, 1.2)], widen=6.0, ridge=0.0)
 
@@ -126,8 +131,13 @@ class Wrinkles:
         strokes: list[tuple[np.ndarray, float]],
         widen: float = 1.0,
         ridge: float = RIDGE,
+        towards: np.ndarray | None = None,
     ) -> None:
-        """A wrinkle of several strokes: points (N, 2) along each, and its share of the full depth."""
+        """A wrinkle of several strokes: points (N, 2) along each, and its share of the full depth.
+
+        widen: factor on its breadth. ridge: share of the depth that is given back, on the side `towards` a point (2,), the
+        top of the forehead if None.
+        """
         width, height = widen * self.width, self.size[0]
         margin = 5 * width + 2
         every = np.concatenate([points for points, _ in strokes])
@@ -142,6 +152,8 @@ class Wrinkles:
             if ridge:
                 beside = np.gradient(line, axis=0)[:, ::-1] * (1, -1)
                 beside *= 2.2 * width / np.maximum(np.linalg.norm(beside, axis=1, keepdims=True), 1e-6)
+                aim = (self.top if towards is None else towards) - (x0, y0) - line
+                beside *= np.sign((beside * aim).sum() + 1e-9)
                 light += ridge * DEPTH * depth * _stroke(light.shape, line + beside, 1.3 * width)
         self.lines.append(Wrinkle((x0, y0, x1, y1), light, strength, strength(self.rest)))
 
@@ -160,8 +172,9 @@ class Wrinkles:
             a, b = max(x0, 0), max(y0, 0)
             patch = source[b : min(y1, height), a : min(x1, width)]
             if patch.size:
-                gain = 1 + strength * line.light[b - y0 : b - y0 + patch.shape[0], a - x0 : a - x0 + patch.shape[1]]
-                patch[:] = cv2.multiply(patch, cv2.merge([gain] * 3), dtype=cv2.CV_8U)
+                light = line.light[b - y0 : b - y0 + patch.shape[0], a - x0 : a - x0 + patch.shape[1]]
+                gain = cv2.merge([1 + strength * float(tint) * light for tint in self.tint])
+                patch[:] = cv2.multiply(patch, gain, dtype=cv2.CV_8U)
 
 
 def _smooth(points: np.ndarray) -> np.ndarray:
