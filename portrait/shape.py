@@ -14,6 +14,7 @@ class FaceShape:
     translation: (2,) shift of the head, IOD units, x right, y down.
     scale: size of the head relative to the picture; it grows about the middle of the eyes.
     lids: (2,) openness of the image's left (33) and right (263) eye: 0 shut, 1 the person's open eye, to about 1.4.
+    breath: 0 … 1, how far breath has raised the shoulders.
     gaze: (2,) turn of the eyeballs relative to the picture's gaze, radians: x to the image's right, y down.
     """
 
@@ -23,3 +24,4 @@ class FaceShape:
     scale: float = 1.0
     lids: np.ndarray = field(default_factory=lambda: np.ones(2, np.float32))
     gaze: np.ndarray = field(default_factory=lambda: np.zeros(2, np.float32))
+    breath: float = 0.0

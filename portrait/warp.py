@@ -38,6 +38,7 @@ LEAST_AREA = 0.2  # no cell of a field shrinks below this part of its area: the 
 SLACK = 0.15  # less than that beyond the face
 LEAST_PRESSED = 0.06  # the same where an open mouth closes
 STEEPEST = 1.6  # slope of the relief, depth over breadth: what a turn of 20 degrees still shows unfolded
+BREATH = 0.02  # how far a breath raises the shoulders, IOD
 NEWTON = 3  # steps of the inversion
 SPACING = 0.06  # IOD between the points that lead a field, lips apart
 STIFFNESS = 2e-3  # of the thin plate: takes the noise of single landmarks out
@@ -208,6 +209,8 @@ class Portrait:
         else:
             near = _ease(hair, (1.2, 2.1, REACH), (1.0, 0.8, 0.0))  # what bends between hair and ring is not seen
         self.follow = near * (1 - 0.8 * below) * window * held
+        rise = _ease(below, (0.2, 1.0), (0.0, 1.0)) * window * held
+        self.chest = (rise[:, None] * (0, -BREATH * self.iod)).reshape(rows, columns, 2).astype(np.float32)
         self.express = _ease(far, (1.3, 2.0), (1.0, 0.0)) * held
         self.outline, self.centre = outline, centre
 
@@ -341,7 +344,10 @@ class Portrait:
     def _draw(self, shape: FaceShape) -> np.ndarray:
         """What lies in `box`: (h, w, 3) uint8; with a matte (h, w, 4), the figure alone, multiplied by alpha."""
         expressed, pose, amount = self._settle(shape)
-        a, b = (self._invert(field, self.plain) for field in self._displace(expressed, *pose))
+        fields = self._displace(expressed, *pose)
+        if shape.breath and self.matte is not None:  # without a matte all beside the shoulders would breathe along
+            fields = [field + shape.breath * self.chest for field in fields]
+        a, b = (self._invert(field, self.plain) for field in fields)
         x0, y0, x1, y1 = self.box
         k = self.cell
         where = self._enlarge(self._join(a, b))[k : k + y1 - y0, k : k + x1 - x0]

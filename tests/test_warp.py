@@ -159,6 +159,8 @@ def test_figure_moves_over_a_still_plate():
     assert (frame[free] == plate[free]).all() and 0.3 < free.mean() < 0.9, "nothing behind the figure moves"
     again = figure[..., :3] + (1 - figure[..., 3:] / 255) * plate
     assert np.abs(again - frame).max() <= 1
+    breathing = portrait.render(talk(breath=1.0))
+    assert (breathing[: int(drawn.landmarks[152, 1])] == portrait.render(talk())[: int(drawn.landmarks[152, 1])]).all()
     with pytest.raises(ValueError, match="belong together"):
         Portrait(drawn.image, drawn.landmarks, TEMPLATE, matte=matte)
     with pytest.raises(ValueError, match="no matte"):
