@@ -510,7 +510,7 @@ class Codec(nn.Module):
             state.connector,
         )
         sound, vocoder = self.vocoder(frames, state.vocoder)
-        return _bend(sound), DecoderState(memory, vocoder)
+        return bend(sound), DecoderState(memory, vocoder)
 
     def _hear(self, samples: np.ndarray, beyond: int = 0) -> Iterator[Heard]:
         """A whole recording in chunks; `beyond` more frames than it has, of silence."""
@@ -547,7 +547,7 @@ def _decaying_sum(moments: Tensor, before: Tensor, memory_s: float) -> Tensor:
     return torch.stack(sums, 1)
 
 
-def _bend(sound: Tensor) -> Tensor:
+def bend(sound: Tensor) -> Tensor:
     """Leave what is below the knee, press what is above it under 1."""
     over = (sound.abs() - KNEE).clamp(min=0) / (1 - KNEE)
     return torch.where(over > 0, sound.sign() * (KNEE + (1 - KNEE) * over.tanh()), sound)

@@ -178,7 +178,8 @@ class Vocoder(nn.Module):
         return torch.fft.rfft(torch.cat([joined[:, :-1], joined[:, 1:]], -1) * self.window)
 
 
-def _mel_centres(n_mels: int) -> np.ndarray:
+def mel_centres(n_mels: int) -> np.ndarray:
+    """Where an envelope's bands lie: (n_mels,) Hz."""
     filters = mel_filters(SAMPLE_RATE, ENVELOPE_WINDOW, n_mels, 40.0, 7_800.0).double().numpy()
     bins = np.arange(len(filters))[:, None] * SAMPLE_RATE / ENVELOPE_WINDOW
     return (filters * bins).sum(0) / filters.sum(0)
@@ -188,7 +189,7 @@ def _mels_to_bins(n_mels: int) -> Tensor:
     """(n_mels, BINS) linear interpolation from mel bands to the bins of the synthesis."""
     bins = np.arange(BINS) * SAMPLE_RATE / WINDOW
     eye = np.eye(n_mels)
-    centres = _mel_centres(n_mels)
+    centres = mel_centres(n_mels)
     return torch.from_numpy(np.stack([np.interp(bins, centres, row) for row in eye])).float()
 
 

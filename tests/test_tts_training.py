@@ -87,8 +87,8 @@ def test_what_pads_a_batch_changes_nothing():
     torch.manual_seed(0)
     model = Synthesiser(SynthesiserConfig(**SMALL)).eval()
     phones = torch.randint(1, 40, (1, 9))
-    notes = [torch.zeros_like(phones) for _ in range(3)]
-    condition = model.steer(torch.randn(1, 24), torch.zeros(1, 8))
+    notes = [torch.zeros_like(phones) for _ in range(2)]
+    condition = model.steer(torch.randn(1, 24))
     short = model.read(Notes(phones[:, :6], *(x[:, :6] for x in notes), torch.ones(1, 6, dtype=torch.bool)), condition)
     long = model.read(Notes(phones, *notes, (torch.arange(9) < 6)[None]), condition)
     assert torch.allclose(short, long[:, :6], atol=1e-5)

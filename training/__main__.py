@@ -290,6 +290,22 @@ def codec(
         typer.echo(json.dumps(train(task, parts[f"{name}_loop"], out / name)))
 
 
+@app.command("measure-feeling")
+@one_sentence
+def measure_feeling(
+    data: Annotated[Path, typer.Option(help="Folder of speech whose manifest.csv lists acted corpora.")],
+    split: Annotated[str, typer.Option(help="Whose takes: those of train, val or test actors.")] = "train",
+) -> None:
+    """Measure what feelings do to voices: acted takes beside the same actors' neutral ones."""
+    from mien.cli import progress_bar
+    from mien.training.feeling import compare
+
+    with progress_bar(label="hearing") as progress:
+        changes = compare(data, progress, split)
+    for name, change in changes.items():
+        typer.echo(f"{name}: {json.dumps(change)}")
+
+
 @app.command("prepare-tts")
 @one_sentence
 def prepare_tts(

@@ -29,7 +29,7 @@ from mien.tts.score import score_of_segments
 LOUDNESS = 0.05  # RMS of a clip, as every voice is made to speak
 CLIPS_PER_SHARD = 256
 PULL = 0.1  # how much of prosody's gradient reaches the notes, which sound shall shape
-NOTES = ("phones", "stress", "marks", "emphasis", "durations")
+NOTES = ("phones", "stress", "marks", "durations")
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class TtsTask:
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """How far prosody, tokens and acoustic frames are from the teacher's; see `loop.Task`."""
         core, notes = self.model, Notes(*(batch[name] for name in (*NOTES[:-1], "present")))
-        condition = core.steer(batch["voice"], batch["voice"].new_zeros(len(batch["voice"]), 8))
+        condition = core.steer(batch["voice"])
         read = core.read(notes, condition)
         told = Prosody(batch["durations"].float().log1p(), batch["pitch"], batch["energy"])
         led = PULL * read + (1 - PULL) * read.detach()

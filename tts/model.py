@@ -1,7 +1,7 @@
-"""The synthesiser: a score, a voice and a feeling to the codec's tokens and to acoustic frames, all at once.
+"""The synthesiser: a score and a voice to the codec's tokens and to acoustic frames, all at once.
 
     notes                embeddings -> blocks with attention over the whole sentence
-    prosody              every note's duration, pitch and loudness, under the voice and the feeling
+    prosody              every note's duration, pitch and loudness, under the voice
     length regulator     notes laid out at 100 Hz, four by four to frames of 25 Hz
     decoder              25 Hz blocks -> logits of every digit of S and of the tiers
                          100 Hz blocks -> acoustic frames as expected, and a flow that gives them their grain
@@ -12,6 +12,7 @@ acoustic frames are what the codec's connector would make of the tokens, without
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,6 @@ from mien.layers.attention import SelfAttention, TimeEmbedding, modulate, rotary
 from mien.tts.score import MARKS
 
 SUB = 4  # acoustic frames in a codec frame
-N_EMOTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,17 @@ class SynthesiserConfig:
 
     def __post_init__(self):
         if isinstance(self.layout, dict):
-            layout = {k: tuple(v) if isinstance(v, list) else v for k, v in self.layout.items()}
+            layout: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.layout.items()}
             object.__setattr__(self, "layout", Layout(**layout))
 
 
 @dataclass(frozen=True)
 class Notes:
-    """Scores of a batch, padded at their ends: phones, stress, marks, emphasis (B, N) integers; present (B, N) bool."""
+    """Scores of a batch, padded at their ends: phones, stress, marks (B, N) integers; present (B, N) bool."""
 
     phones: Tensor
     stress: Tensor
     marks: Tensor
-    emphasis: Tensor
     present: Tensor
 
 
@@ -136,10 +135,10 @@ class Synthesiser(nn.Module):
         self.config = c = config or SynthesiserConfig()
         self.register_buffer("mean", torch.zeros(c.n_mels + 2))
         self.register_buffer("spread", torch.ones(c.n_mels + 2))
-        sizes = {"phones": len(PHONES), "stress": 3, "marks": len(MARKS), "emphasis": 2}
+        sizes = {"phones": len(PHONES), "stress": 3, "marks": len(MARKS)}
         self.embed = nn.ModuleDict({name: nn.Embedding(n, c.width) for name, n in sizes.items()})
         self.condition = nn.Sequential(
-            nn.Linear(len(c.layout.voice) + N_EMOTIONS, c.condition), nn.SiLU(),
+            nn.Linear(len(c.layout.voice), c.condition), nn.SiLU(),
             nn.Linear(c.condition, c.condition), nn.SiLU(),
         )  # fmt: skip
         more = {"expansion": c.expansion, "dropout": c.dropout}
@@ -159,13 +158,13 @@ class Synthesiser(nn.Module):
         self.expected = nn.Linear(c.fine_width, c.n_mels + 2)
         self.flow = Flow(c)
 
-    def steer(self, voice: Tensor, emotion: Tensor) -> Tensor:
-        """Values of G (B, 24) and weights of feelings (B, 8), zeros for neutral, to a condition (B, 1, C)."""
-        return self.condition(torch.cat([voice, emotion], -1))[:, None]
+    def steer(self, voice: Tensor) -> Tensor:
+        """Values of G (B, 24) to a condition (B, 1, C)."""
+        return self.condition(voice)[:, None]
 
     def read(self, notes: Notes, condition: Tensor) -> Tensor:
         """Notes in their sentence (B, N, D)."""
-        x = sum(layer(getattr(notes, name)) for name, layer in self.embed.items())
+        x = torch.stack([layer(getattr(notes, name)) for name, layer in self.embed.items()]).sum(0)
         for block in self.notes:
             x = block(x, condition, notes.present)
         return x

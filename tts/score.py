@@ -4,12 +4,13 @@ A note is a phone or a rest. A phone has a stress, and a mark where its word end
 it. Every score begins and ends with a rest.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mien.codec.phones import INDEX, PAUSE, SILENCE, Segment
+from mien.tts.text import Word
 
 MARKS = ("", " ", *PAUSE.strip('"()“”'), "^")  # none, a word's end, punctuation as in `PAUSE`, the score's beginning
 START = "^"
@@ -19,13 +20,13 @@ FRAME_RATE = 100  # Hz, of durations
 @dataclass(frozen=True)
 class Score:
     """N notes. phones (N,): indices of `PHONES`. stress (N,): 1 primary, 2 secondary, 0 none. marks (N,): indices of
-    `MARKS`. emphasis (N,): 1 in a word that is emphasised. durations (N,): frames of 10 ms, where they are known."""
+    `MARKS`. durations (N,): frames of 10 ms, where they are known. words (N,): which word a note is of, -1 a rest."""
 
     phones: np.ndarray
     stress: np.ndarray
     marks: np.ndarray
-    emphasis: np.ndarray
     durations: np.ndarray | None = None
+    words: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.phones)
@@ -43,10 +44,24 @@ def score_of_segments(segments: Sequence[Segment], length_s: float) -> Score | N
     ends[-1] = max(length_s, ends[-1])
     times = np.maximum.accumulate(np.round(np.array(ends) * FRAME_RATE).astype(int).clip(0, round(length_s * FRAME_RATE)))
     durations = np.diff(times, prepend=0)
-    return _score(notes, np.zeros(len(notes), int), durations) if (durations[1:] > 0).all() else None
+    return Score(*_numbers(notes), durations=durations) if (durations[1:] > 0).all() else None
 
 
-def _score(notes: Iterable[tuple[int, int, str]], emphasis: np.ndarray, durations: np.ndarray | None) -> Score:
+def score_of_words(words: Sequence[Word]) -> Score:
+    """The score of words that follow one another; durations are not known yet."""
+    notes, owners = [(SILENCE, 0, START)], [-1]
+    for number, word in enumerate(words):
+        last = number + 1 == len(words)
+        pause = word.pause or ("." if last else "," if word.rest_s else "")
+        said = [(INDEX[phone], stress, "") for phone, stress in zip(word.phones, word.stress, strict=True)]
+        if not pause:
+            said[-1] = (*said[-1][:2], " ")
+        notes += said + ([(SILENCE, 0, pause)] if pause else [])
+        owners += [number] * len(said) + ([-1] if pause else [])
+    return Score(*_numbers(notes), words=np.array(owners))
+
+
+def _numbers(notes: Sequence[tuple[int, int, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     phones, stress, marks = zip(*notes, strict=True)
     known = [MARKS.index(mark) if mark in MARKS else MARKS.index(",") for mark in marks]
-    return Score(np.array(phones), np.array(stress), np.array(known), emphasis, durations)
+    return np.array(phones), np.array(stress), np.array(known)
