@@ -174,7 +174,8 @@ def test_extreme_shapes_do_not_fold(face):
     turns = talk(0.3, rotation=turned(40, 60, 60)), FaceShape(wild, rotation=turned(-20, 30, 10))
     for shape in (talk(0.9), FaceShape(wild), far, near, *turns):
         expressed, pose, _ = face.portrait._settle(shape)
-        assert face.portrait._least_area(face.portrait._displace(expressed, *pose)) > LEAST_AREA
+        relief = face.portrait.relief
+        assert relief.least_area(relief.displace(expressed, *pose)) > LEAST_AREA
         frame = face.portrait.render(shape)
         assert frame.shape == face.image.shape and frame.dtype == np.uint8
 
@@ -187,6 +188,31 @@ def test_turns_are_held_softly(face):
     angles = [nose(yaw) for yaw in (5, 10, 15, 20, 30, 60)]
     assert angles[:2] == pytest.approx([5, 10], abs=0.01), "small turns are as asked"
     assert np.all(np.diff(angles) >= 0) and angles[-1] <= 20.01
+
+
+def test_a_head_is_led_as_it_was_measured(face):
+    """A head that turns, shifts and grows, measured by `motion`, comes back where it was."""
+    rotation, scale = turned(6, -9, 4), 1.08
+    turn, iod = rotation, face.portrait.iod
+    pose = face.portrait.pose
+    moved = (face.landmarks - pose.centre) @ turn.T * scale + pose.centre + np.array([20, -8, 0])
+    two = np.stack([face.landmarks, moved]).astype(np.float32)
+    _, poses = geometry.canonicalise(two, TEMPLATE)
+    first = geometry.NECK_PIVOT @ poses.rotation[0] * poses.iod[0]
+    carried = first - np.swapaxes(poses.rotation[1], -1, -2) @ poses.rotation[0] @ first
+    translation = ((poses.centre[1] - poses.centre[0]) - carried)[:2] / poses.iod[0]
+    shape = talk(rotation=rotation, translation=translation, scale=float(poses.iod[1] / poses.iod[0]))
+    matrix, shift = face.portrait._turn(shape, 1.0)
+    pivot = face.portrait.relief.pivot
+    drawn = (face.landmarks - pivot) @ matrix + pivot[:2] + shift
+    assert np.abs(drawn - moved[:, :2]).max() < 0.01 * iod
+
+
+def test_a_shout_still_moves_when_it_is_closed():
+    drawn = draw(512, 512, 130, (250, 210), parted=0.3)
+    portrait = drawn.portrait
+    amounts = [portrait._settle(talk(opening))[2] for opening in (0.0, 0.1)]
+    assert amounts == [1.0, 1.0] and portrait.least <= LEAST_AREA
 
 
 def test_frames_do_not_depend_on_each_other(face):
@@ -334,12 +360,11 @@ def test_rims_of_glasses_stay_in_a_blink(face):
 
 
 def test_head_turn_moves_nose_more_than_ears(face):
-    points = face.portrait.points
-    matrix, shift = face.portrait._turn(talk(rotation=turned(yaw=10)), 1.0)
-    field = face.portrait._pose_field(matrix, shift)
+    points, relief = face.portrait.points, face.portrait.relief
+    field = relief.pose_field(*face.portrait._turn(talk(rotation=turned(yaw=10)), 1.0)).reshape(-1, 2)
 
     def at(point):
-        return field[np.linalg.norm(face.portrait.nodes - points[point, :2], axis=1).argmin(), 0]
+        return field[np.linalg.norm(relief.nodes - points[point, :2], axis=1).argmin(), 0]
 
     assert abs(at(1)) > abs(at(234)) + 2 and abs(at(1)) > abs(at(454)) + 2
 
