@@ -202,8 +202,8 @@ class Mouth:
         within = between & self._like_teeth(colours, lip + 25) & self.parted
         seen = own_teeth(pale, within, under, t_lower - t_upper, self.iod)
         length = np.full_like(under, (0.008 if self.parted else HANGING) * self.iod)
+        shown = row_length(place, under, seen)
         if seen.any():
-            shown = row_length(place, under, seen)
             length = np.full_like(under, 0.9 * np.median(shown[shown > 0.5 * shown.max()]))
             self.enamel = np.median(colours[seen & (pale >= np.median(pale[seen]))], axis=0)
         fine = np.median(np.abs(cv2.subtract(colours, cv2.GaussianBlur(colours, (0, 0), 0.02 * self.iod))).mean(-1))
@@ -216,7 +216,7 @@ class Mouth:
         self.bare = 1.0  # how much of a tongue is left to paint
         if not self.parted:
             return
-        row = between & (under < shown) if seen.any() else seen
+        row = between & (under < shown)
         if whole := row.sum() > 0.5 * between.sum():
             row = between  # a broad smile: the shaded teeth at its ends belong to the row
         soft = cv2.GaussianBlur(row.astype(np.float32), (0, 0), 2 * blur)

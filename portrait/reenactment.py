@@ -74,7 +74,7 @@ class AffineWarp:
         ids: dict[int, int] = {}
         for number, (x, y) in enumerate(inside.tolist()):
             ids.setdefault(plane.insert((x, y)), number)
-        corners = [plane.locate((float(x), float(y)))[2] for t in plane.getTriangleList() for x, y in t.reshape(3, 2)]
+        corners = [plane.locate((x, y))[2] for x, y in np.array(plane.getTriangleList()).reshape(-1, 2).tolist()]
         self.triangles = np.array([ids.get(c, -1) for c in corners]).reshape(-1, 3)
         self.triangles = self.triangles[(self.triangles >= 0).all(1)]
 
@@ -203,17 +203,16 @@ def _try(clip: Clip, count: int, tracker: Tracker, described: dict[str, list[np.
     (x0, y0), (x1, y1) = np.maximum(middle - half, 0).astype(int), np.ceil(middle + half).astype(int)
     box = np.s_[y0:y1, x0:x1]
     row: dict[str, Any] = {"frames": len(frames)}
+    chosen = range(0, len(frames), STEP) if can_identify() else range(0)
+    real = [describe(frames[i], track.landmarks[i]) for i in chosen]
+    described["real"] += real
     for name, film in films.items():
         made = list(film)
         row[name] = _compare(frames, made, box, track, tracker)
         row[name]["flicker"] = float(max(change_outside(frame, portrait) for frame in made)) if name == "made" else 0.0
-        if can_identify():
-            chosen = range(0, len(frames), STEP)
-            own = [describe(made[i], track.landmarks[i]) for i in chosen]
-            if name == METHODS[0]:
-                real = [describe(frames[i], track.landmarks[i]) for i in chosen]
-                described["real"] += real
-            described[name] += own
+        own = [describe(made[i], track.landmarks[i]) for i in chosen]
+        described[name] += own
+        if real:
             cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(own, real, strict=True)]
             row[name]["identity"] = float(np.mean(cosines))
     return row
