@@ -7,7 +7,7 @@ lips' fields. Teeth hang on the skull, the tongue lies on the jaw, both painted 
 import cv2
 import numpy as np
 
-from mien.portrait.eyes import smooth_curve, smoothstep
+from mien.portrait.eyes import fine_detail, smooth_curve, smoothstep
 from mien.portrait.geometry import (
     EYES,
     INNER_LOWER,
@@ -206,10 +206,10 @@ class Mouth:
         if seen.any():
             length = np.full_like(under, 0.9 * np.median(shown[shown > 0.5 * shown.max()]))
             self.enamel = np.median(colours[seen & (pale >= np.median(pale[seen]))], axis=0)
-        fine = np.median(np.abs(cv2.subtract(colours, cv2.GaussianBlur(colours, (0, 0), 0.02 * self.iod))).mean(-1))
+        fine = fine_detail(patch, 0.02 * self.iod)
         blur = max(0.45, 0.005 * self.iod, 0.4 * self.edge)
         half = float(np.clip(ARCH * self.iod, 0.5 * self.width, 0.75 * self.width))
-        self.teeth = painted_row(self.s, under, length, half, self.enamel, float(np.clip(fine / 1.2, 0.35, 1)), blur)
+        self.teeth = painted_row(self.s, under, length, half, self.enamel, min(max(fine / 1.2, 0.35), 1.0), blur)
         grain = np.random.default_rng(5).normal(0, 1.5 * fine, under.shape).astype(np.float32)
         self.teeth[..., :3] += cv2.GaussianBlur(grain, (0, 0), 0.4 * self.edge)[..., None]
         self.floor = np.zeros_like(self.teeth)

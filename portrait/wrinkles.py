@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-DEPTH = 0.15  # most of the light that a valley takes
+from mien.portrait.eyes import fine_detail
+
+DEPTH = 0.15  # most of the light that a valley takes; smooth skin, a child's or a drawing's, has half of it
 RIDGE = 0.45  # of that, given back beside it
 WIDTH = 0.011  # of a valley, IOD
 SLIGHT = 0.03  # strengths below this are not drawn
@@ -20,6 +22,7 @@ SLIGHT = 0.03  # strengths below this are not drawn
 # Brow line and top of the forehead from the image's left to its right.
 BROW = (63, 105, 66, 107, 9, 336, 296, 334, 293)
 TOP = (54, 103, 67, 109, 10, 338, 297, 332, 284)
+OUTLINE = [10, 234, 454, 152]
 INNER_BROWS, OUTER_BROWS = [107, 66, 336, 296], [105, 63, 334, 293]
 # By side, the image's left one first: eye corners, fold beside the mouth, cheek, nose wing, corner of the mouth.
 SIDES = (
@@ -77,6 +80,10 @@ class Wrinkles:
         # Light that comes out of a fold has gone through skin: it takes more of the skin's own hue.
         x, y = np.clip(np.round(p[[50, 280, 151, 205, 425]]), 0, np.array(image.shape[1::-1]) - 1).astype(int).T
         skin = np.median(image[y, x].astype(np.float64), axis=0) + 20
+        x0, y0 = np.maximum(p[OUTLINE].min(0), 0).astype(int)
+        x1, y1 = np.maximum(p[OUTLINE].max(0), 0).astype(int) + 2
+        smooth = fine_detail(image[y0:y1, x0:x1], 0.02 * iod) if x0 < image.shape[1] and y0 < image.shape[0] else 0.0
+        self.depth = DEPTH * min(max(smooth, 0.5), 1.0)
         self.tint = (np.clip(skin.mean() / skin, 0.5, 1.6) ** 1.5).astype(np.float32)
         up = p[10] - p[152]
         up /= max(float(np.linalg.norm(up)), 1e-6)
@@ -118,10 +125,10 @@ class Wrinkles:
         def folded(moved: np.ndarray) -> float:
             smile = -moved[corner, 1] + 0.4 * sign * moved[corner, 0]
             sneer = -moved[wing, 1].mean() - moved[[0, 37, 267], 1].mean()
-            return max(_ramp(float(smile), 0.03, 0.11), _ramp(float(sneer), 0.03, 0.08))
+            return max(_ramp(float(smile), 0.04, 0.12), _ramp(float(sneer), 0.03, 0.08))
 
         fold = p[list(side["fold"])]
-        self._add(folded, [(fold, 1.1)], widen=1.4, towards=p[cheek].mean(0))
+        self._add(folded, [(fold, 0.9)], widen=1.8, towards=p[cheek].mean(0))
         socket = p[list(side["socket"])]
         self._add(lambda moved: _ramp(float(moved[brow, 1]), 0.02, 0.09), [(socket, 1.2)], widen=6.0, ridge=0.0)
 
@@ -148,13 +155,13 @@ class Wrinkles:
         light = np.zeros((y1 - y0, x1 - x0), np.float32)
         for points, depth in strokes:
             line = _smooth(points) - (x0, y0)
-            light -= DEPTH * depth * _stroke(light.shape, line, width)
+            light -= self.depth * depth * _stroke(light.shape, line, width)
             if ridge:
                 beside = np.gradient(line, axis=0)[:, ::-1] * (1, -1)
                 beside *= 2.2 * width / np.maximum(np.linalg.norm(beside, axis=1, keepdims=True), 1e-6)
                 aim = (self.top if towards is None else towards) - (x0, y0) - line
                 beside *= np.sign((beside * aim).sum() + 1e-9)
-                light += ridge * DEPTH * depth * _stroke(light.shape, line + beside, 1.3 * width)
+                light += ridge * self.depth * depth * _stroke(light.shape, line + beside, 1.3 * width)
         self.lines.append(Wrinkle((x0, y0, x1, y1), light, strength, strength(self.rest)))
 
     def draw(self, source: np.ndarray, origin: tuple[int, int], expression: np.ndarray) -> None:
