@@ -16,7 +16,6 @@ from mien.cli import one_sentence, one_thread, progress_bar
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 TIERS = {0.27: 0, 0.52: 1, 0.77: 2, 1.0: 3}  # enhancement tiers by kbit/s
-MAX_BYTES = 64 * 2**20  # of a coded file, more than its sample counter can count
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one object.")]
 Kbps = Annotated[float, typer.Option(help="Rate, kbit/s: 0.27, 0.52, 0.77 or 1.0.")]
@@ -77,16 +76,13 @@ def decode(
     from mien.codec import bitstream
     from mien.codec.model import load_codec
     from mien.media import Sound, limits, save_sound
-    from mien.media.files import open_source
 
     _check_sound_path(out)
     rate = limits.check_sample_rate(out.name, rate)
     if damaged not in ("refuse", "conceal"):
         raise ValueError(f"'{damaged}' is nothing to do with a damaged file: choose refuse or conceal.")
-    open_source(coded, "coded file", MAX_BYTES)
-    data = coded.read_bytes()
     codec = load_codec(model)
-    reading = bitstream.read(data, codec.config.name, codec.tables, damaged, codec.config.layout)
+    reading = codec.open(coded, damaged)
     with progress_bar(json, "decoding") as progress:
         started = time.perf_counter()
         samples = codec.decode(reading.tokens, reading.lost, progress)

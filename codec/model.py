@@ -15,13 +15,14 @@ digits below a quantiser's thresholds, and the codes of a recording are the same
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.codec import bitstream
 from mien.codec.front import FRAME_LENGTH, PhoneOdds, Trunk, check_sound
 from mien.codec.mel import LogMel, PitchGram
 from mien.codec.phones import PHONES
@@ -29,6 +30,7 @@ from mien.codec.quantise import Quantiser
 from mien.codec.tokens import Layout, Tokens
 from mien.codec.vocoder import SAMPLE_RATE, Acoustics, Vocoder, VocoderConfig, VocoderState
 from mien.layers.conv import CausalBlock, CausalConv1d
+from mien.media.files import open_source
 
 if TYPE_CHECKING:
     from mien.checkpoints import Checkpoint
@@ -41,6 +43,7 @@ ENVELOPE_MEAN = 1.0
 KNEE = 0.9  # sample values beyond it are bent, so that nothing is clipped
 VOICE_MEMORY_S = 12.0  # how long the running voice remembers
 TABLES = "tables.frequencies"  # where a checkpoint keeps the tables of entropy coding
+MAX_FILE_BYTES = 64 * 2**20  # of a coded file, more than its sample counter can count
 VOICE_CHANGE = 0.25  # share of a voice's digits that must differ before it is sent again
 
 
@@ -410,6 +413,12 @@ class Codec(nn.Module):
             samples[FRAME_LENGTH * begin :][: len(part)] = part
             progress(begin + len(codes), len(tokens))
         return samples[: tokens.n_samples]
+
+    def open(self, coded: str | Path, damaged: Literal["refuse", "conceal"] = "refuse") -> bitstream.Reading:
+        """Read a .mc file; see `bitstream.read`. Raises FileNotFoundError for a file that is not there."""
+        data = open_source(coded, "coded file", MAX_FILE_BYTES)
+        assert isinstance(data, Path)
+        return bitstream.read(data.read_bytes(), self.config.name, self.tables, damaged, self.config.layout)
 
     def features(self, samples: np.ndarray) -> Features:
         """(S,) float32 samples at 16 kHz to T = ceil(S / 640) frames of features."""

@@ -64,7 +64,7 @@ def _finding(help: str):
 @one_sentence
 def animate(
     image: Annotated[Path | None, typer.Argument(help="Picture with a face; the shipped astronaut if left out.")] = None,
-    audio: Annotated[Path | None, typer.Argument(help="Voice: any sound or film; the shipped welcome if left out.")] = None,
+    audio: Annotated[Path | None, typer.Argument(help="Voice: sound, film or .mc; the shipped welcome if left out.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Film to write: .mp4, .mov, .mkv or .webm.")] = Path(OUT),
     emotion: Annotated[str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4' or '0:calm 2.5:furious'.")] = None,
     intensity: Annotated[float, typer.Option(help="Strength of the emotion, 0 to 1.5.")] = 1.0,

@@ -18,7 +18,7 @@ from mien.codec.cli import app
 from mien.codec.entropy import fit_tables
 from mien.codec.metrics import TOOLS
 from mien.codec.model import Codec, load_codec
-from mien.front import ASSETS
+from mien.front import ASSETS, animate
 from mien.media import Sound, load_sound, save_sound
 
 VOICE = ASSETS / "welcome.ogg"
@@ -274,3 +274,15 @@ def test_sounds_of_every_rate_through_the_trained_codec(rate, channels, tmp_path
     assert abs(decoded.duration_s - sound.duration_s) < 1e-3
     loudness = [20 * np.log10(s.mono(16_000).std()) for s in (sound, decoded)]
     assert abs(loudness[0] - loudness[1]) < 6
+
+
+def test_a_coded_file_leads_a_portrait(sound, tmp_path):
+    assert command("encode", sound, "-o", tmp_path / "call.mc", "--kbps", 0.27).exit_code == 0
+    astronaut = {"landmarks": ASSETS / "astronaut.json", "size": 240}
+    film = animate(ASSETS / "astronaut.jpg", tmp_path / "call.mc", **astronaut)
+    assert len(film) == 80 and film.sound is not None
+    assert film.sound.duration_s == pytest.approx(load_sound(sound).duration_s, abs=1e-3)
+    assert next(iter(film)).shape == (240, 240, 3)
+    (tmp_path / "broken.mc").write_bytes((tmp_path / "call.mc").read_bytes()[:-3])
+    with pytest.raises(ValueError, match="broken|damaged|short"):
+        animate(ASSETS / "astronaut.jpg", tmp_path / "broken.mc", **astronaut)
