@@ -134,8 +134,8 @@ my |Polish| neighbour P OW L IH SH
 to |polish| shoes P AA L IH SH
 I sent my |resume|. R EH Z AH M EY
 They will |resume| talks. R IH Z UW M
-to |separate| them S EH P ER EY T
-two |separate| rooms S EH P ER IH T
+to |separate| them S EH P AH R EY T
+two |separate| rooms S EH P AH R IH T
 I feel |content|. K AH N T EH N T
 the |content| of the box K AA N T EH N T
 No |excuse|! IH K S K Y UW S
@@ -155,14 +155,15 @@ def test_words_of_two_sounds_are_told_by_their_neighbours():
         word = next(word for word in read_text(sentence.replace("|", "")) if word.span[0] == at)
         if " ".join(word.phones) != phones.strip():
             wrong.append(f"{sentence} {' '.join(word.phones)}")
-    assert len(wrong) <= 3, wrong
+    assert len(wrong) <= 2, wrong
 
 
-def test_the_and_to_yield_to_what_follows():
+def test_words_yield_to_what_follows():
     assert pronounce("the", (), ("apple",)) == ("DH", "IY0") and pronounce("the", (), ("pear",)) == ("DH", "AH0")
     assert pronounce("A", ("Vitamin",), ()) == ("EY1",) and pronounce("A", (), ("man",)) == ("AH0",)
-    plain, loud = read_text("It was for you.")[1], read_text("It *was* for you.")[1]
+    plain, loud = read_text("It is here.")[1], read_text("It *is* here.")[1]
     assert sum(plain.stress) == 0 and sum(loud.stress) == 1 and loud.emphasis
+    assert read_text("after all")[0].phones[-2:] == ("AH", "R") and read_text("after, all")[0].phones[-1] == "ER"
 
 
 def test_unknown_words_are_said_from_what_they_are_made_of():
@@ -238,7 +239,7 @@ def test_any_text_gives_words_or_a_sentence():
     """Odd signs, digits, marks and capitals in any order: words that can be said, or a ValueError."""
     chance = random.Random(1)
     pieces = [*"abcXYZ 019.,:;-/$%&'\"()[]*#@+=~^°²½é\u0301\u200b\n\t😀∞", "Dr.", "e.g.", "http://", "12:30", "*so*", "II "]
-    for _ in range(1000):
+    for _ in range(400):
         text = "".join(chance.choices(pieces, k=chance.randint(1, 25)))
         try:
             words = read_text(text)
@@ -247,7 +248,7 @@ def test_any_text_gives_words_or_a_sentence():
         for word in words:
             assert word.phones and len(word.phones) == len(word.stress) and set(word.phones) <= set(PHONES[1:]), text
             assert 0 <= word.span[0] < word.span[1] <= len(text)
-    for code in range(0x21, 0x3000):
+    for code in chance.sample(range(0x21, 0x3000), 1500):
         try:
             read_text(f"a {chr(code)} b")
         except ValueError as error:

@@ -32,13 +32,10 @@ OWN = {
     "ugh": "AH1 G", "yuck": "Y AH1 K", "ew": "Y UW1", "eww": "Y UW1", "phew": "F Y UW1", "haha": "HH AA1 HH AA2",
     "hm": "HH AH1 M", "mhm": "AH0 M HH AH1 M", "uh": "AH1", "um": "AH1 M", "shh": "SH AH1", "psst": "P S AH1 T",
     "tsk": "T IH1 S K", "brr": "B ER1", "grr": "G ER1", "pfft": "F AH1 T", "mm": "AH1 M", "aha": "AA2 HH AA1",
-    "phd": "P IY2 EY2 CH D IY1", "wifi": "W AY1 F AY2", "versus": "V ER1 S AH0 S", "vs": "V ER1 S AH0 S",
+    "and": "AE1 N D", "phd": "P IY2 EY2 CH D IY1", "wifi": "W AY1 F AY2", "vs": "V ER1 S AH0 S",
 }  # fmt: skip
-# Said without stress unless they are emphasised, as in running speech.
-WEAK = frozenset(
-    "a an the of to and or but for from in on at by as with than that if is am are was were be been has have had do does "
-    "can could will would shall should must my your his her its our their me him them us you he she it we they i".split()
-)
+# Said without stress unless they are emphasised; the others of their kind keep theirs, as the synthesiser's teacher reads.
+WEAK = frozenset("a an the of to and for in is".split())
 VOICELESS = frozenset(("P", "T", "K", "F", "TH"))
 HISSING = frozenset(("S", "Z", "SH", "ZH", "CH", "JH"))
 TO = frozenset(
@@ -49,7 +46,7 @@ TO = frozenset(
 HE = frozenset("he she it who that which this everybody everyone nobody somebody someone".split())
 THE = frozenset(
     "the a an this that these those my your his her its our their whose no any some every each another such what one two "
-    "three four five six seven eight nine ten first second last next new old big small good bad great little own".split()
+    "three four five six seven eight nine ten first second last next new old big small good bad best great own".split()
 )
 OF = frozenset("of in on at for from with by without about into under over as than".split())
 HAVE = frozenset(
@@ -123,27 +120,30 @@ def pronounce(word: str, before: Sequence[str] = (), after: Sequence[str] = (), 
 
     word: as written; a single capital letter is a letter's name. before, after: words around it in the same sentence, the
     nearest last and first; they tell "a record" from "to record". weak: whether "the", "to" and their like lose their
-    stress when a word follows. Never empty for a word that has a letter.
+    stress. Never empty for a word that has a letter.
     """
     low = word.lower()
     if len(word) == 1 and word.isupper() and (low != "a" or _spelt(before, after)):
         return tuple(LETTERS[low].split())
-    weak = weak and bool(after) and low in WEAK
-    if low == "the":
-        return ("DH", "AH0") if weak and not _starts_with_vowel(after[0]) else ("DH", "IY0" if weak else "IY1")
-    if low == "a" and not weak:
-        return ("EY1",)
-    if low == "to" and weak:
-        return ("T", "UW0") if _starts_with_vowel(after[0]) else ("T", "AH0")
+    if low in WEAK and weak:
+        return _weak(low, bool(after) and _starts_with_vowel(after[0]))
+    if low in ("a", "the"):
+        return ("EY1",) if low == "a" else ("DH", "IY1")
     if (said := _by_neighbours(word, before, after)) is not None:
         return said
-    said = _known(low)
-    return tuple(re.sub("[12]", "0", phone) for phone in said) if weak else said
+    return _known(low)
 
 
 def _spelt(before: Sequence[str], after: Sequence[str]) -> bool:
     """Whether a capital A is the letter: among other letters, or not at a sentence's beginning."""
     return bool(before) or bool(after and len(after[0]) == 1 and after[0].isupper() and after[0] != "I")
+
+
+def _weak(word: str, vowel_follows: bool) -> tuple[str, ...]:
+    """A word of `WEAK` as it is said in running speech."""
+    if word in ("the", "to"):
+        return ("DH", "IY0" if vowel_follows else "AH0") if word == "the" else ("T", "UW0" if vowel_follows else "AH0")
+    return ("AH0", "N") if word == "an" else tuple(re.sub("[12]", "0", phone) for phone in _known(word))
 
 
 @lru_cache(50_000)
@@ -163,11 +163,13 @@ def _known(word: str) -> tuple[str, ...]:
         stem = bare.removesuffix(ending) + put_back
         if bare.endswith(ending) and len(stem) > 2 and (known := OWN.get(stem) or dictionary().get(stem)):
             return add(tuple(known.split()))
-    if "'" in bare:
-        stem, _, ending = bare.rpartition("'")
-        return _s(_known(stem)) if ending == "s" and stem else _known(bare.replace("'", ""))
-    parts = _compound(bare)
-    return _joined(*parts) if parts else load_letters().say(bare) or tuple(LETTERS.get(bare[:1], "AH1").split())
+    stem, _, ending = bare.rpartition("'")
+    if stem:
+        return _s(_known(stem.replace("'", ""))) if ending == "s" else _known(bare.replace("'", ""))
+    if parts := _compound(bare):
+        return (*_known(parts[0]), *(phone.replace("1", "2") for phone in _known(parts[1])))
+    pieces = (load_letters().say(bare[at : at + LONGEST]) for at in range(0, len(bare), LONGEST))
+    return tuple(phone for piece in pieces for phone in piece) or tuple(LETTERS.get(bare[:1], "AH1").split())
 
 
 def _s(said: tuple[str, ...]) -> tuple[str, ...]:
@@ -180,14 +182,6 @@ def _ed(said: tuple[str, ...]) -> tuple[str, ...]:
     return (*said, "T" if said[-1] in VOICELESS | HISSING - {"Z", "ZH", "JH"} else "D")
 
 
-def _ing(said: tuple[str, ...]) -> tuple[str, ...]:
-    return (*said, "IH0", "NG")
-
-
-def _er(said: tuple[str, ...]) -> tuple[str, ...]:
-    return (*said, "ER0")
-
-
 def _ly(said: tuple[str, ...]) -> tuple[str, ...]:
     return (*said, *(("IY0",) if said[-1] == "L" else ("L", "IY0")))
 
@@ -196,25 +190,22 @@ def _ness(said: tuple[str, ...]) -> tuple[str, ...]:
     return (*said, "N", "AH0", "S")
 
 
-# What a word may end in beyond one that is known, what the known one has in its place, and how it is said then.
+# What a word may end in beyond one that is known, what the known one has in its place, and how it is said then. Of words
+# kept back from the letters' model these are said more often right so than letter by letter; other endings are not.
 ENDINGS = [
-    ("'s", "", _s), ("s'", "s", lambda said: said), ("ies", "y", _s), ("es", "", _s), ("es", "e", _s), ("s", "", _s),
-    ("ied", "y", _ed), ("ed", "", _ed), ("ed", "e", _ed), ("ing", "", _ing), ("ing", "e", _ing), ("in'", "ing", lambda s: s),
-    ("er", "", _er), ("er", "e", _er), ("ly", "", _ly), ("ness", "", _ness),
+    ("'s", "", _s), ("s'", "s", lambda said: said), ("ies", "y", _s), ("es", "e", _s), ("s", "", _s), ("ied", "y", _ed),
+    ("ed", "", _ed), ("ly", "", _ly), ("ness", "", _ness),
 ]  # fmt: skip
+LEAST_PART = 5  # letters of a part of a compound; with shorter ones the letters' model errs less often
+LONGEST = 40  # letters that are read at a time; what is longer is no word
 
 
 def _compound(word: str) -> tuple[str, str] | None:
-    """Two words of the dictionary, each of four letters or more, that make this one; the longest first part counts."""
-    for cut in range(len(word) - 4, 3, -1):
+    """Two words of the dictionary that make this one, neither of them short; the longest first part counts."""
+    for cut in range(min(len(word), LONGEST) - LEAST_PART, LEAST_PART - 1, -1):
         if word[:cut] in dictionary() and word[cut:] in dictionary():
             return word[:cut], word[cut:]
     return None
-
-
-def _joined(first: str, second: str) -> tuple[str, ...]:
-    """Two words as one: the second's stress is secondary."""
-    return (*_known(first), *(phone.replace("1", "2") for phone in _known(second)))
 
 
 @cache

@@ -9,6 +9,7 @@ emphasised too. A pause before the first word is dropped.
 """
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from mien.emotion import Emotion
@@ -100,24 +101,36 @@ def _ends(said: list[Said], index: int) -> bool:
 
 def _rests(said: list[Said], marks: _Marks) -> list[float]:
     """Seconds of rest after each word: those marked between its end and the next one's."""
-    rests = [0.0] * len(said)
+    rests, ends = [0.0] * len(said), [word.end for word in said]
     for at, seconds in marks.rests:
-        index = sum(word.end <= at for word in said) - 1
-        if index >= 0:
+        if (index := bisect_right(ends, at) - 1) >= 0:
             rests[index] = min(rests[index] + seconds, MOST_REST_S)
     return rests
 
 
 def _english(said: list[Said], marks: _Marks) -> list[tuple[str, ...]]:
-    """Phones of each word, told by its neighbours in the same sentence; emphasised words are not weak."""
+    """Phones of each word, told by its neighbours in the same sentence, and joined to what follows without a pause."""
     texts = [word.text for word in said]
     edges = [0, *(i + 1 for i in range(len(said)) if _ends(said, i)), len(said)]
-    phones = []
+    phones: list[tuple[str, ...]] = []
     for start, end in zip(edges, edges[1:], strict=False):
         for i in range(start, end):
             before, after = texts[max(start, i - AROUND) : i], texts[i + 1 : min(end, i + 1 + AROUND)]
             phones.append(pronounce(texts[i], before, after, weak=not _emphasised(said[i], marks)))
+    for i, word in enumerate(said):
+        following = phones[i + 1] if i + 1 < len(said) and not word.pause else ()
+        phones[i] = _linked(phones[i], following)
     return phones
+
+
+def _linked(sounds: tuple[str, ...], following: tuple[str, ...]) -> tuple[str, ...]:
+    """An unstressed ER before a vowel is AH and R, within a word and from word to word: "every", "after all"."""
+    then = (*sounds[1:], *following[:1], "")
+    return tuple(
+        part
+        for phone, next_phone in zip(sounds, then, strict=False)
+        for part in (("AH0", "R") if phone == "ER0" and next_phone[-1:].isdigit() else (phone,))
+    )
 
 
 def _emphasised(word: Said, marks: _Marks) -> bool:
