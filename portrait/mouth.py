@@ -145,9 +145,10 @@ class Mouth:
         return upper, lower
 
     def _like_teeth(self, colours: np.ndarray, level: float) -> np.ndarray:
-        """Where colours (..., 3) are paler than a level and less red than the skin."""
-        red = (colours[..., 0] - colours[..., 1]) / np.maximum(colours.mean(-1), 1)
-        return (paleness(colours) > level) & (red < 0.7 * (self.skin[0] - self.skin[1]) / self.skin.mean() + 0.04)
+        """Where colours (..., 3) are paler than a level and about as little red as the skin: lips and tongues are redder."""
+        red = lambda c: (c[..., 0] - c[..., 1]) / np.maximum(c.mean(-1), 1)  # noqa: E731
+        most = red(self.skin) + 0.12 * max(red(self.lip) - red(self.skin), 0) + 0.01
+        return (paleness(colours) > level) & (red(colours) < most)
 
     def _measure_colours(self, image: np.ndarray, points: np.ndarray) -> None:
         """Take lip, skin and eye-white colours from the picture, so that what is painted belongs to it."""
@@ -224,7 +225,8 @@ class Mouth:
             own = smoothstep(2 * soft - 1) * smoothstep(under / (0.012 * self.iod) - 0.5)
             self.teeth[..., :3] += (colours - self.teeth[..., :3]) * own[..., None]
             self.teeth[..., 3] = np.maximum(self.teeth[..., 3], own)
-        if not whole and (t_lower - t_upper).max() > WIDE * self.iod:
+        wide = (t_lower - t_upper).max() > WIDE * self.iod
+        if wide and not whole and self.edge < SHARP * self.iod:  # a blur would carry its teeth along
             cleared = cv2.inpaint(patch, (soft > 0.1).astype(np.uint8), 3, cv2.INPAINT_TELEA)
             self.floor = np.dstack([cleared, smoothstep(under / 2 + 0.5) * self.upper[..., 2]]).astype(np.float32)
             if between.any():
