@@ -147,6 +147,7 @@ class Relief:
         z = _plate(nodes, unit(places)) @ depth
         self.places = np.c_[self.nodes, z].astype(np.float32)  # (G, 3)
         self.pivot = (self.pose.centre + iod * NECK_PIVOT @ self.pose.rotation).astype(np.float32)
+        self.lever = (self.places - self.pivot).reshape(*self.shape, 3)
 
         # Each field is worked out where it can be shown, with room for the lips' travel; elsewhere the other serves.
         down = (self.nodes - mouth.middle) @ mouth.down / iod
@@ -198,15 +199,16 @@ class Relief:
 
     def pose_field(self, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """Displacement of all nodes by the pose alone, pixels: (rows, columns, 2). matrix (3, 2), shift (2,)."""
-        rel = self.places - self.pivot
-        return (self.follow * (rel @ matrix - rel[:, :2] + shift)).reshape(*self.shape, 2)
+        moved = cv2.transform(self.lever, np.c_[matrix.T - np.eye(2, 3), shift].astype(np.float32))
+        return moved * self.follow.reshape(*self.shape, 1)
 
     def displace(self, expressed: list[np.ndarray], matrix: np.ndarray, shift: np.ndarray) -> list[np.ndarray]:
         """Displacement of all nodes in the picture for field A and B: two (rows, columns, 2)."""
         turned = self.pose_field(matrix, shift)
         fields = [turned.reshape(-1, 2), turned.reshape(-1, 2).copy()]
         for field, (at, *_), moved in zip(fields, self.fields, expressed, strict=True):
-            field[at] += moved @ matrix
+            if len(at):  # none where the picture ends above the mouth
+                field[at] += cv2.transform(moved[:, None], matrix.T)[:, 0]
         for field, other, lent in zip(fields, fields[::-1], self.lent, strict=True):
             field[lent] = other[lent]
         return [field.reshape(*self.shape, 2) for field in fields]
