@@ -29,7 +29,7 @@ REACH = 4  # words back to which a feeling is denied or made stronger
 TURN = frozenset(("but", "however", "yet"))
 BEFORE_TURN, AFTER_TURN = 0.5, 1.3
 # What is left of a feeling that is denied. Not to be surprised, angry or disgusted is to be calm.
-DENIED = {"happy": weights_of("sad:0.5+angry:0.3"), "sad": weights_of("happy:0.4"), "fearful": weights_of("happy:0.3")}
+DENIED = {"happy": weights_of("sad:0.5+angry:0.3"), "sad": weights_of("happy:0.2"), "fearful": weights_of("happy:0.2")}
 QUESTION = 0.2  # a question lifts the brows a little, too little to be called surprise
 MOST_WORDS = 8
 
@@ -55,7 +55,10 @@ def feel(sentence: str) -> tuple[float, ...]:
             denied, strength = _context(said)
             strength *= 1.2 if loud[at] else 1.0
             hits.append((factor * strength, _denied(row) if denied else row))
-            said = [] if row[1:].any() else said
+            if row[1:].any():
+                said = []
+            elif size == 1:  # "nothing" denies what follows, though a phrase such as "no doubt" does not
+                said.append(tokens[at])
         at += size
     return _sum(hits, tokens)
 
