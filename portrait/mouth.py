@@ -138,7 +138,7 @@ class Mouth:
         palest = 0.7 * float(np.percentile(inside, 90)) if self.parted else 0.0
         for edge, level, sign in ((upper, self.palest[0], -1), (lower, self.palest[1], 1)):
             past = _run(self._like_teeth(look(edge, sign * offsets), max(level, palest)), offsets)
-            if (past[1:-1] > 0.012 * self.iod).sum() >= 2:
+            if (past[1:-1] > 0.012 * self.iod).sum() >= (2 if self.parted else 3):
                 past = np.pad(np.max([past[:-2], past[1:-1], past[2:]], axis=0), 1)  # single teeth may lie in shade
                 edge[1:-1, 1] += sign * (past[:-2] + past[1:-1] + past[2:]) / 3
                 self.parted = True
@@ -172,7 +172,9 @@ class Mouth:
         # What is paler than this is no lip: teeth. A lip's darker part tells, teeth may be mixed in.
         plain = float(paleness(self.skin))
         low = [float(np.percentile(paleness(lip), 25)) if len(lip) else float(paleness(usual)) for lip in lips]
-        self.palest = [p + max(25.0, 0.35 * (plain - p)) for p in low]
+        # Against a tracker that saw closed lips speak only lips less than half as pale as the skin.
+        told = [self.parted or plain - p > max(40.0, 0.5 * plain) for p in low]
+        self.palest = [p + max(25.0, 0.35 * (plain - p)) if sure else 255.0 for p, sure in zip(low, told, strict=True)]
         whites = np.concatenate([polygon([*upper, *lower[::-1]]) for upper, lower, _ in EYES])
         light = whites.mean(-1) - 0.7 * np.ptp(whites, axis=-1) if len(whites) else np.zeros(0)
         white = whites[light >= np.percentile(light, 80)].mean(0) if len(light) > 4 else self.skin * 1.1

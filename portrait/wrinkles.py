@@ -74,7 +74,7 @@ class Wrinkles:
 
         rest: (478, 3) displacement from the picture's face to the person's rest, which is drawn without a wrinkle."""
         self.size, self.iod, self.rest = image.shape[:2], iod, rest
-        self.width = max(WIDTH * iod, 0.6 * edge, 0.7)
+        self.width = max(WIDTH * iod, 0.9 * edge, 0.7)
         p = points[:, :2].astype(np.float64)
         self.top = p[10]
         # Light that comes out of a fold has gone through skin: it takes more of the skin's own hue.
