@@ -77,13 +77,15 @@ class Wrinkles:
         self.width = max(WIDTH * iod, 0.9 * edge, 0.7)
         p = points[:, :2].astype(np.float64)
         self.top = p[10]
-        # Light that comes out of a fold has gone through skin: it takes more of the skin's own hue.
+        self.grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         x, y = np.clip(np.round(p[[50, 280, 151, 205, 425]]), 0, np.array(image.shape[1::-1]) - 1).astype(int).T
         skin = np.median(image[y, x].astype(np.float64), axis=0) + 20
         x0, y0 = np.maximum(p[OUTLINE].min(0), 0).astype(int)
         x1, y1 = np.maximum(p[OUTLINE].max(0), 0).astype(int) + 2
         smooth = fine_detail(image[y0:y1, x0:x1], 0.02 * iod) if x0 < image.shape[1] and y0 < image.shape[0] else 0.0
+        self.tone = float(skin.mean())
         self.depth = DEPTH * min(max(smooth, 0.5), 1.0)
+        # Light that comes out of a fold has gone through skin: it takes more of the skin's own hue.
         self.tint = (np.clip(skin.mean() / skin, 0.5, 1.6) ** 1.5).astype(np.float32)
         up = p[10] - p[152]
         up /= max(float(np.linalg.norm(up)), 1e-6)
@@ -162,6 +164,9 @@ class Wrinkles:
                 aim = (self.top if towards is None else towards) - (x0, y0) - line
                 beside *= np.sign((beside * aim).sum() + 1e-9)
                 light += ridge * self.depth * depth * _stroke(light.shape, line + beside, 1.3 * width)
+        # Hair that hangs over the skin gets no lines, it is darker than any shadow; nor do they show in a glare.
+        grey = cv2.GaussianBlur(self.grey[y0:y1, x0:x1], (0, 0), 0.03 * self.iod).astype(np.float32)
+        light *= np.clip((grey / self.tone - 0.35) / 0.25, 0, 1) * np.clip((265 - grey) / 60, 0, 1)
         self.lines.append(Wrinkle((x0, y0, x1, y1), light, strength, strength(self.rest)))
 
     def draw(self, source: np.ndarray, origin: tuple[int, int], expression: np.ndarray) -> None:
