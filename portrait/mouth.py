@@ -178,12 +178,15 @@ class Mouth:
         whites = np.concatenate([polygon([*upper, *lower[::-1]]) for upper, lower, _ in EYES])
         light = whites.mean(-1) - 0.7 * np.ptp(whites, axis=-1) if len(whites) else np.zeros(0)
         white = whites[light >= np.percentile(light, 80)].mean(0) if len(light) > 4 else self.skin * 1.1
-        # Teeth lie in the mouth's shade: about as light as the white of the eyes, and half of the skin's hue.
+        # Teeth lie in the mouth's shade: a little lighter than the white of the eyes, and of the skin's hue.
         chin = polygon([43, 106, 182, 83, 18, 313, 406, 335, 273, 422, 424, 418, 421, 200, 201, 194, 204, 202])
         shade = np.clip(np.median(chin.mean(-1)) / max(self.skin.mean(), 1), 0.6, 1.1) if len(chin) else 1.0
-        level = shade * np.clip(1.02 * white.mean(), 0.9 * self.skin.mean(), max(1.1 * self.skin.mean(), 120))
-        tint = 0.5 * white / max(white.mean(), 1) + 0.5 * self.skin / max(self.skin.mean(), 1)
-        self.enamel = np.clip(level * (0.35 + 0.65 * tint), 0, 240).astype(np.float32)
+        level = shade * np.clip(1.15 * white.mean(), 1.08 * self.skin.mean(), max(1.25 * self.skin.mean(), 130))
+        tint = 0.4 * white / max(white.mean(), 1) + 0.6 * self.skin / max(self.skin.mean(), 1)
+        ivory = 1 - 0.05 * np.arange(3) * min(
+            np.ptp(self.skin) / max(self.skin.mean(), 1) / 0.3, 1
+        )  # none in a grey picture
+        self.enamel = np.clip(level * (0.45 + 0.55 * tint) * ivory, 0, 245).astype(np.float32)
         # The cavity is as dark as the deepest shadows of lips and nostrils: a soft painting has no black.
         shades = np.concatenate([polygon([*OUTER_UPPER, *OUTER_LOWER[::-1]]), polygon([98, 97, 2, 326, 327, 1])])
         shadow = np.percentile(shades.mean(-1), 2) if len(shades) else 0.0
@@ -269,7 +272,7 @@ class Mouth:
             inside += (floor[..., :3] - inside) * floor[..., 3:]
         wide_open = smoothstep((gap - 1 - 0.01 * self.iod) / (0.02 * self.iod + 1))  # a slit shows no teeth
         inside += (teeth[..., :3] - inside) * (teeth[..., 3] * wide_open)[..., None]
-        lip_shadow = 0.6 + 0.4 * smoothstep(above / (0.03 * self.iod) + 0.15)
+        lip_shadow = 0.7 + 0.3 * smoothstep(above / (0.03 * self.iod) + 0.15)
         corner = 1 - 0.5 * np.clip(np.abs(x), 0, 1.2) ** 4
         inside *= (lip_shadow * corner)[..., None]
         inside += (self.crease - inside) * (1 - wide_open)[..., None]
