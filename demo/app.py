@@ -201,7 +201,9 @@ def build(device: str = "auto") -> gr.Blocks:
                 player = gr.Video(label="Film", interactive=False, autoplay=True, height=440, buttons=[])
                 facts = gr.Markdown(elem_id="facts")
                 download = gr.DownloadButton("Download", interactive=False)
-        background.change(lambda kind: gr.ColorPicker(visible=kind == "colour"), background, colour, api_name=False)
+        background.change(
+            lambda kind: gr.ColorPicker(visible=kind == "colour"), background, colour, api_visibility="private"
+        )
         button.click(
             functools.partial(film, device=device),
             [picture, voice, emotion, intensity, words, background, colour, crop, size, fps, gaze, seed, *dials],

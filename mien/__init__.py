@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mien.emotion import Emotion
     from mien.front import Animator, Video, animate
+    from mien.portrait.controls import Controls
 
 __version__ = "0.1.0"
-__all__ = ["Animator", "Emotion", "Video", "__version__", "animate"]
+__all__ = ["Animator", "Controls", "Emotion", "Video", "__version__", "animate"]
 
-_HOME = {"animate": "mien.front", "Animator": "mien.front", "Video": "mien.front", "Emotion": "mien.emotion"}
+_HOME = {
+    "animate": "mien.front", "Animator": "mien.front", "Video": "mien.front",
+    "Controls": "mien.portrait.controls", "Emotion": "mien.emotion",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """The front door: a picture, a voice and a feeling in, a film out."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 LEAST_FACE_PX = 40
+BREATH_S = 4.2  # of a calm breath, in and out
 RATES = (25, 30, 50, 60)  # frames a second of a film; motion is made at the first and set between its frames for others
 FAR_TURN, FARTHEST_TURN = 30, 45  # degrees from the front: beyond the one half a face is guessed, beyond the other unseen
 FILMS = {".mp4", ".mov", ".mkv", ".webm", ".avi"}
+ROUGH_EDGE = "The person stands out little from the background, the edge may be rough: a plainer picture looks better."
 Progress = Callable[[int, int], None]
 
 
@@ -51,16 +54,16 @@ def animate(
     size: int | None = None,
     face: int | None = None,
     landmarks: str | Path | Face | None = None,
-    tracker: str = "mediapipe",
+    tracker: str = "mien",
     tracker_model: str | Path | None = None,
     model: str = "animator-nano",
     device: str = "auto",
 ) -> "Video":
     """Make a picture talk (audio), or move as a film moves (driving).
 
-    image: path, bytes, PIL, numpy (H, W, 3) or torch picture with a face. audio: path to sound or film, bytes,
-    (samples, rate) or `Sound`. emotion, intensity: see `Emotion.read`; None is neutral. driving: film, .npz take or
-    `Motion`; exactly one of audio and driving leads, but a driving film's sound is kept if audio is None, and an audio
+    image: path, bytes, PIL, numpy (H, W, 3) or torch picture with a face. audio: path to sound, film or coded file (.mc),
+    bytes, (samples, rate) or `Sound`. emotion, intensity: see `Emotion.read`; None is neutral. driving: film, .npz take
+    or `Motion`; exactly one of audio and driving leads, but a driving film's sound is kept if audio is None, and an audio
     beside a driving take is its sound.
     text: what the audio says; it goes into the film's comment tag (a text alone cannot be spoken yet).
     style: a clip of at least 3 s whose manner is taken over. gaze: "human" wanders, "camera" holds. controls: dials for
@@ -104,14 +107,14 @@ class Animator:
         size: int | None = None,
         face: int | None = None,
         landmarks: str | Path | Face | None = None,
-        tracker: str = "mediapipe",
+        tracker: str = "mien",
         tracker_model: str | Path | None = None,
         model: str = "animator-nano",
         device: str = "auto",
         load: bool = False,
     ):
         from mien.portrait.backdrop import check_background, make_backdrop
-        from mien.portrait.matte import fill_plate, find_matte
+        from mien.portrait.matte import fill_plate, find_matte, is_clear
         from mien.portrait.warp import Portrait
 
         check_background(background)
@@ -128,14 +131,13 @@ class Animator:
         space = load_space()
         self.warnings = _check_face(self.face, picture, space.template)
         tracked = time.perf_counter()
-        matte = plate = self.backdrop = None
-        if background != "keep":
-            matte = find_matte(picture, self.face.landmarks)
-            plate = fill_plate(picture, matte)
-            self.backdrop = make_backdrop(background, picture, matte, plate, self.face.size)
-        self.portrait = Portrait(
-            picture, self.face.landmarks, space.template, space.rest_offset(self.face), matte=matte, plate=plate
-        )
+        matte = find_matte(picture, self.face.landmarks)
+        plate, clear = fill_plate(picture, matte), is_clear(matte, self.face.landmarks)
+        self.backdrop = make_backdrop(background, picture, matte, plate, self.face.size)
+        if self.backdrop is not None and not clear:
+            self.warnings.append(ROUGH_EDGE)
+        cut = {"matte": matte, "plate": plate} if clear or self.backdrop is not None else {}
+        self.portrait = Portrait(picture, self.face.landmarks, space.template, space.rest_offset(self.face), **cut)
         self.timings |= {"track_s": tracked - started, "prepare_s": time.perf_counter() - tracked}
         self.size = (picture.shape[1], picture.shape[0])
 
@@ -174,7 +176,7 @@ class Animator:
             raise ValueError(f"Unknown gaze '{gaze}': choose human or camera.")
         _check_rate(fps)
         feeling = Emotion.read(emotion, intensity)
-        sound = load_sound(audio)
+        sound = _load_voice(audio)
         samples: list[np.ndarray] = [sound.mono(16000)]  # taken out when heard: a long recording is held once
         frames = -(-len(samples[0]) * fps // 16000)
         manner = self._manner(style)
@@ -210,7 +212,7 @@ class Animator:
         if motion_mode not in ("relative", "absolute"):
             raise ValueError(f"Unknown motion mode '{motion_mode}': choose relative or absolute.")
         _check_rate(fps)
-        motion, sound = self._motion_of(driving, motion_mode), load_sound(audio) if audio is not None else None
+        motion, sound = self._motion_of(driving, motion_mode), _load_voice(audio) if audio is not None else None
         if sound is None and isinstance(driving, str | Path) and Path(driving).suffix.lower() in FILMS:
             from mien.media import probe
 
@@ -224,13 +226,10 @@ class Animator:
         return None if style is None else self.performer.style(self._motion_of(style))
 
     def _motion_of(self, source: Any, mode: str = "relative") -> Motion:
-        taken = source if isinstance(source, Motion) else None
-        if isinstance(source, str | Path) and Path(source).suffix.lower() == ".npz":
-            taken = Motion.load(source)
-        if taken is not None:
+        if (take := _take(source)) is not None:
             if mode == "absolute":
                 raise ValueError("A take holds motion relative to its own picture: drive with a film for absolute motion.")
-            return taken
+            return take
         track, space = self._tracker().follow(read_frames(source)), load_space()
         return space.encode(track) if mode == "relative" else space.encode_absolute(track, self.face.landmarks)
 
@@ -262,14 +261,15 @@ class Video:
     def __iter__(self) -> Iterator[np.ndarray]:
         started, drawn = time.perf_counter(), 0.0
         space, portrait, backdrop = load_space(), self.animator.portrait, self.backdrop
-        for values in self._retimed_windows():
-            for shape in Motion(values).shapes(space):
-                before = time.perf_counter()
-                frame = backdrop.compose(portrait.cutout(shape)) if backdrop else portrait.render(shape)
-                drawn += time.perf_counter() - before
-                self.timings["render_s"] = drawn
-                self.timings.setdefault("first_frame_s", time.perf_counter() - started)
-                yield frame
+        shapes = (shape for values in self._retimed_windows() for shape in Motion(values).shapes(space))
+        for number, shape in enumerate(shapes):
+            shape = replace(shape, breath=0.5 - 0.5 * math.cos(2 * math.pi * number / self.fps / BREATH_S))
+            before = time.perf_counter()
+            frame = backdrop.compose(portrait.cutout(shape)) if backdrop else portrait.render(shape)
+            drawn += time.perf_counter() - before
+            self.timings["render_s"] = drawn
+            self.timings.setdefault("first_frame_s", time.perf_counter() - started)
+            yield frame
 
     def _retimed_windows(self) -> Iterator[np.ndarray]:
         return retimed(self._motion_windows(), self.made_fps, self.fps, self.frames)
@@ -339,6 +339,23 @@ class Video:
             "rtf": round(self.timings["total_s"] / seconds, 4) if "total_s" in self.timings else None,
             "warnings": self.animator.warnings,
         }
+
+
+def _take(source: Any) -> Motion | None:
+    """A take as it is or from its file; None for a film."""
+    if isinstance(source, str | Path) and Path(source).suffix.lower() == ".npz":
+        return Motion.load(source)
+    return source if isinstance(source, Motion) else None
+
+
+def _load_voice(audio: Any) -> Sound:
+    """A sound, or what a coded file sounds like."""
+    if not isinstance(audio, str | Path) or Path(audio).suffix.lower() != ".mc":
+        return load_sound(audio)
+    from mien.codec.model import load_codec
+
+    codec = load_codec()
+    return Sound(codec.decode(codec.open(audio).tokens)[:, None], 16000)
 
 
 def _given_face(landmarks: str | Path | Face) -> Face:

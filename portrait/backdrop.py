@@ -10,6 +10,7 @@ import numpy as np
 
 from mien.media import load_image
 
+THIN = 48  # of 255: colours of what is more transparent are too coarse to be told, and lean on those around
 WORDS = ("keep", "blur", "transparent")
 BLUR = 0.16  # spread of the blur, face sizes: a portrait lens at a few steps' distance
 
@@ -31,8 +32,10 @@ class Backdrop:
         if self.behind is not None:
             through = cv2.multiply(self.behind, cv2.merge([255 - alpha] * 3), scale=1 / 255)
             return cv2.add(cut[..., :3], through)
-        colours = cv2.divide(cut[..., :3], cv2.merge([alpha] * 3), scale=255)
-        return np.dstack([np.where(alpha[..., None] > 3, colours, self.rim), alpha])
+        assert self.rim is not None
+        thin = cv2.merge([np.maximum(alpha, THIN)] * 3)
+        colours = cv2.add(cut[..., :3], cv2.multiply(self.rim, cv2.subtract(thin, cv2.merge([alpha] * 3)), scale=1 / 255))
+        return cv2.merge([*cv2.split(cv2.divide(colours, thin, scale=255)), alpha])
 
 
 def check_background(background: Any) -> None:

@@ -1,7 +1,8 @@
 """Who is in the picture: a soft matte of head, hair and body, and the plate, which is the picture without them.
 
 A small U-Net looks at the head's surroundings, and at the whole picture if that is larger; a fourth channel shows it the
-face, so that it takes this person and not the one beside. A guided filter then draws the edge along the picture's own.
+face, so that it takes this person and not the one beside. Colours tell where the body goes on below, and a guided filter
+draws the edge along the picture's own.
 The network learned from MediaPipe's selfie segmentation: `python -m mien.training matte`.
 """
 
@@ -20,9 +21,11 @@ SIDE = 128  # pixels of the network's square view
 VIEW = 3.4  # side of the close view in face sizes
 VIEW_DOWN = 0.45  # how far its middle lies below the face's, face sizes: shoulders count as well
 FACE_PX = 96  # the edge is found in a picture shrunk so that the face has this size
+BODY_PX = 40  # and the rest of the body in one still smaller
 EDGE = 0.05  # radius of the guided filter, face sizes
 SMOOTH = 1e-4  # variance of the picture, in [0, 1] squared, that is no edge
-SURE = 0.08  # a matte this close to 0 or 1 is 0 or 1
+SURE = 0.2  # a matte this close to 0 or 1 is 0 or 1: the network is seldom wholly sure
+DOUBT = 0.2  # share of the head's surroundings that may be neither person nor background
 PLATE_SIDE = 320  # pixels of the longer side at which the plate is filled
 
 
@@ -54,7 +57,7 @@ class MatteNet(nn.Module):
         self.up = nn.ModuleList(_layer(a, a) for a in widths[:-1])
         self.fine = _layer(widths[0] + 4, config.fine)
         self.out = nn.Conv2d(config.fine, 1, 3, padding=1)
-        self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+        self.to(memory_format=torch.channels_last)  # twice as fast on a CPU  # pyright: ignore[reportCallIssue]
 
     def forward(self, view: Tensor) -> Tensor:
         """Logits, see the class."""
@@ -96,15 +99,13 @@ def find_matte(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """
     height, width = image.shape[:2]
     oval = landmarks[OVAL, :2].astype(np.float32)
-    low, high = oval.min(0), oval.max(0)
-    face = float((high - low).max())
+    face = float(np.ptp(oval, axis=0).max())
     factor = min(1.0, FACE_PX / face)
-    small = cv2.resize(image, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA)
-    oval, face, middle = oval * factor, face * factor, (low + high) / 2 * factor
+    small, oval, face = _shrunk(image, factor), oval * factor, face * factor
 
-    size = np.array([small.shape[1], small.shape[0]], np.float32)
+    size = np.array(small.shape[1::-1], np.float32)
     side = VIEW * face
-    corner = middle + (0, VIEW_DOWN * face) - side / 2
+    corner = (oval.min(0) + oval.max(0) - side) / 2 + (0, VIEW_DOWN * face)
     coarse, share = _seen(small, oval, corner, side)
     if (corner > 0).any() or (corner + side < size).any():
         whole = float(size.max())
@@ -113,11 +114,46 @@ def find_matte(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
     inside = cv2.fillPoly(np.zeros(small.shape[:2], np.uint8), [np.round(oval).astype(np.int32)], 1)
     coarse[inside > 0] = 1
-    coarse = _of_one_piece(coarse, inside)
+    coarse = _of_one_piece(_with_body(small, coarse, oval, face), inside)
     slope, level = _guide(small, coarse, max(2, round(EDGE * face)))
-    slope, level = (cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in (slope, level))
+    slope, level = (cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in (slope, level))
     matte = (slope * image).sum(-1) / 255 + level
     return np.clip((matte - SURE) / (1 - 2 * SURE), 0, 1, dtype=np.float32)
+
+
+def is_clear(matte: np.ndarray, landmarks: np.ndarray) -> bool:
+    """Whether a matte (H, W) is sure enough about the head for a still background behind it.
+
+    A head that is half there would leave its ghost: few pixels around it may be in doubt, and some must be background.
+    """
+    oval = landmarks[OVAL, :2]
+    face = float(np.ptp(oval, axis=0).max())
+    x, y = (oval.min(0) + oval.max(0)) / 2
+    part = matte[max(0, int(y - face)) : int(y + 0.7 * face) + 1, max(0, int(x - face)) : int(x + face) + 1]
+    doubtful, empty = ((part > 0.1) & (part < 0.9)).mean(), (part <= 0.1).mean()
+    return bool(doubtful < DOUBT and empty > 0.02)
+
+
+def fill_plate(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """The picture with nobody in it: (H, W, 3) uint8, what the matte covers filled from around.
+
+    Filled small (Telea 2004) and softly: it shows only where a head that moves uncovers it.
+    """
+    height, width = matte.shape
+    small = _shrunk(image, min(1.0, PLATE_SIDE / max(height, width)))
+    covered = cv2.resize(matte, small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.02
+    hole = cv2.dilate(covered.astype(np.uint8), np.ones((5, 5), np.uint8))
+    filled = cv2.inpaint(small, hole, 4, cv2.INPAINT_TELEA)
+    filled = np.where(hole[..., None] > 0, cv2.GaussianBlur(filled, (0, 0), 3), filled)
+    share = cv2.resize(cv2.blur(hole.astype(np.float32), (3, 3)), (width, height), interpolation=cv2.INTER_LINEAR)
+    share = np.maximum(share, matte)[..., None]
+    filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.round(image + share * (filled.astype(np.float32) - image)).astype(np.uint8)
+
+
+def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _seen(small: np.ndarray, oval: np.ndarray, corner: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray]:
@@ -138,11 +174,35 @@ def _seen(small: np.ndarray, oval: np.ndarray, corner: np.ndarray, side: float) 
     return np.clip(planes[..., 0], 0, 1), np.clip(planes[..., 1], 0, 1)
 
 
+def _with_body(image: np.ndarray, matte: np.ndarray, oval: np.ndarray, face: float) -> np.ndarray:
+    """The matte with the rest of the body: far below the face the network is unsure, and colours tell better (GrabCut).
+
+    What the network is sure of and the middle of the chest are the person; a trapeze below the shoulders may be.
+    """
+    factor = min(1.0, BODY_PX / face)
+    small, chin = _shrunk(image, factor), oval[:, 1].max() * factor
+    said = cv2.resize(matte, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    y, x = np.mgrid[: small.shape[0], : small.shape[1]]
+    down, aside = (y - chin) / (face * factor), np.abs(x / factor - (oval[:, 0].min() + oval[:, 0].max()) / 2) / face
+    trapeze = (down > 0.25) & (aside < np.minimum(0.6 + 1.2 * down, 1.5))
+    known = np.where((said > 0.5) | trapeze, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    known[(said < 0.5) & ((down < 0.1) | (aside > 2.2) & (said < 0.1))] = cv2.GC_BGD
+    known[(said > 0.9) | (down > 0.5) & (aside < 0.35)] = cv2.GC_FGD
+    if (known % 2 == 0).sum() > 50 and chin + 0.5 * face * factor < len(small):
+        cv2.setRNGSeed(0)  # the same picture, the same matte
+        cv2.grabCut(small, known, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    body = cv2.morphologyEx(known % 2, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.float32)
+    body = cv2.resize(body, matte.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    share = np.clip(((np.arange(len(matte)) - oval[:, 1].max()) / face - 0.4) / 0.4, 0, 1)[:, None].astype(np.float32)
+    return matte + share * np.maximum(body - matte, 0)
+
+
 def _of_one_piece(matte: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """The matte without what hangs not together with the face."""
+    """The matte without what does not hang together with the face."""
     _, pieces = cv2.connectedComponents((matte > 0.5).astype(np.uint8))
-    other = (~np.isin(pieces, np.unique(pieces[inside > 0]))) & (pieces > 0)
-    return np.where(cv2.dilate(other.astype(np.uint8), np.ones((9, 9), np.uint8)) & (pieces == 0) | other, 0, matte)
+    others = (pieces > 0) & ~np.isin(pieces, np.unique(pieces[inside > 0]))
+    around = cv2.dilate(others.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    return np.where(others | around & (pieces == 0), 0, matte)
 
 
 def _guide(image: np.ndarray, matte: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
@@ -155,21 +215,3 @@ def _guide(image: np.ndarray, matte: np.ndarray, radius: int) -> tuple[np.ndarra
     along = mean(colours * matte[..., None]) - middle * level[..., None]
     slope = np.linalg.solve(spread + SMOOTH * np.eye(3, dtype=np.float32), along[..., None])[..., 0]
     return mean(slope), mean(level - (slope * middle).sum(-1))
-
-
-def fill_plate(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """The picture with nobody in it: (H, W, 3) uint8, what the matte covers filled from around.
-
-    Filled small (Telea 2004) and softly: it shows only where a head that moves uncovers it.
-    """
-    height, width = matte.shape
-    factor = min(1.0, PLATE_SIDE / max(height, width))
-    small = cv2.resize(image, (max(1, round(width * factor)), max(1, round(height * factor))), interpolation=cv2.INTER_AREA)
-    covered = cv2.resize(matte, small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.02
-    hole = cv2.dilate(covered.astype(np.uint8), np.ones((5, 5), np.uint8))
-    filled = cv2.inpaint(small, hole, 4, cv2.INPAINT_TELEA)
-    filled = np.where(hole[..., None] > 0, cv2.GaussianBlur(filled, (0, 0), 3), filled)
-    share = cv2.resize(cv2.blur(hole.astype(np.float32), (3, 3)), (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
-    share = np.maximum(share, matte[..., None])
-    filled = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.round(image + share * (filled.astype(np.float32) - image)).astype(np.uint8)

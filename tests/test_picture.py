@@ -1,12 +1,16 @@
 """Around the portrait: its matte and plate, backgrounds, crops, frame rates and dials."""
 
+import cv2
 import numpy as np
 import pytest
 
+from mien.media import load_image
 from mien.portrait.controls import Controls
 from mien.portrait.framing import CROPS, crop_box
+from mien.portrait.matte import fill_plate, find_matte, is_clear
 from mien.portrait.motion import REGIONS, Motion, load_space, rest_values
 from mien.portrait.retime import at_rate, retimed
+from mien.portrait.tracking import Face
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +94,41 @@ def test_a_dial_out_of_range_names_its_range(dials, sentence):
     with pytest.raises(ValueError) as told:
         Controls(**dials)
     assert str(told.value) == sentence
+
+
+@pytest.fixture(scope="module")
+def astronaut(astronaut_path) -> tuple[np.ndarray, np.ndarray]:
+    """The shipped picture, half as large, and its landmarks."""
+    landmarks = Face.load(astronaut_path.with_suffix(".json")).landmarks
+    return np.ascontiguousarray(load_image(astronaut_path)[::2, ::2]), landmarks / 2
+
+
+def test_the_matte_holds_the_person_and_leaves_the_rest(astronaut):
+    image, landmarks = astronaut
+    matte = find_matte(image, landmarks)
+    assert matte.shape == image.shape[:2] and matte.dtype == np.float32 and 0 <= matte.min() <= matte.max() <= 1
+    for person in (matte[35:85, 88:136], matte[15:25, 100:125], matte[130:230, 70:140]):  # face, hair, suit
+        assert person.mean() > 0.93
+    for behind in (matte[5:90, 160:178], matte[5:80, 35:55], matte[5:110, 0:20]):  # wall, wall, flag
+        assert behind.mean() < 0.08
+    assert is_clear(matte, landmarks)
+
+
+def test_the_matte_is_that_of_the_face_that_is_asked_for(astronaut):
+    image, landmarks = astronaut
+    pair = np.concatenate([image[:, :190], image[:, :190]], 1)
+    left = find_matte(pair, landmarks)
+    assert left[35:85, 88:136].mean() > 0.93 and left[35:85, 278:326].mean() < 0.1
+    right = find_matte(pair, landmarks + np.array([190, 0, 0], np.float32))
+    assert right[35:85, 278:326].mean() > 0.93 and right[35:85, 88:136].mean() < 0.1
+
+
+def test_nobody_is_left_on_the_plate_and_what_was_seen_stays(astronaut):
+    image, landmarks = astronaut
+    matte = find_matte(image, landmarks)
+    plate = fill_plate(image, matte)
+    far = cv2.dilate((matte > 0.02).astype(np.uint8), np.ones((15, 15), np.uint8)) == 0
+    assert np.abs(plate[far].astype(int) - image[far]).max() <= 1
+    wall, hair = image[5:40, 160:178].reshape(-1, 3).mean(0), image[15:25, 100:125].reshape(-1, 3).mean(0)
+    behind = plate[15:45, 90:130].reshape(-1, 3).mean(0)
+    assert np.abs(behind - wall).max() < 0.35 * np.abs(behind - hair).max()

@@ -388,13 +388,14 @@ def sync(
 def prepare_matte(
     faces: Annotated[Path, typer.Option(help="Folder of stills in tars with a manifest.csv.gz.")],
     films: Annotated[Path, typer.Option(help="Folder of films with a manifest.csv.")],
+    portraits: Annotated[Path, typer.Option(help="Folder of pictures (*.jpg) that show more than a head.")],
     teacher: Annotated[Path, typer.Option(help="selfie_segmentation.tflite of npm @mediapipe/selfie_segmentation.")],
     out: Annotated[Path, typer.Option(help="Where the labelled pictures go.")] = Path("matte-shards"),
 ) -> None:
     """Label pictures of people with a teacher's matte (MediaPipe's selfie segmentation, Apache-2.0)."""
     from mien.training.matte import prepare as run
 
-    for news in run(faces, films, teacher, out):
+    for news in run(faces, films, portraits, teacher, out):
         typer.echo(news)
 
 

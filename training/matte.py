@@ -37,11 +37,13 @@ MOST_FILLED = 0.1  # of a still's side may be invented
 class MatteTraining:
     """What is drawn and how it is weighed.
 
-    zoom: least and largest size of a stored picture in the view. roll in degrees. Others are the odds of each change.
+    zoom: least and largest size of a stored picture in the view. roll in degrees. Those after `wide` are the odds of each
+    change.
     """
 
     zoom: tuple[float, float] = (0.45, 1.3)
     roll: float = 15.0
+    wide: float = 0.3  # share of pictures that show more than a head
     other_background: float = 0.6
     painted: float = 0.15
     grey: float = 0.12
@@ -49,25 +51,27 @@ class MatteTraining:
     weights: dict[str, float] = field(default_factory=lambda: {"matte": 1.0, "edge": 1.0})
 
 
-def prepare(faces: Path, films: Path, teacher: Path, out: Path) -> Iterator[str]:
+def prepare(faces: Path, films: Path, portraits: Path, teacher: Path, out: Path) -> Iterator[str]:
     """Label pictures and write `matte.npz` into `out`; yields news.
 
     faces: folder of tars with manifest.csv.gz (columns shard, name, group, split, fill_fraction). films: folder with
-    manifest.csv (columns file, split). teacher: selfie_segmentation.tflite.
+    manifest.csv (columns file, split). portraits: folder of pictures that show more than a head; every other one is
+    learned from. teacher: selfie_segmentation.tflite.
     """
     segment, tracker = _teacher(teacher), load_tracker("mediapipe")
-    rows: dict[str, list[np.ndarray | bool]] = {"images": [], "mattes": [], "ovals": [], "held": []}
-    for source in (_stills(faces), _frames(films)):
-        for image, held in source:
+    rows: dict[str, list[np.ndarray | bool]] = {"images": [], "mattes": [], "ovals": [], "held": [], "wide": []}
+    for source in (_stills(faces), _frames(films), _portraits(portraits)):
+        for image, held, wide in source:
             if (labelled := _labelled(image, segment, tracker)) is None:
                 continue
-            for name, value in zip(rows, (*labelled, held), strict=True):
+            for name, value in zip(rows, (*labelled, held, wide), strict=True):
                 rows[name].append(value)
             if len(rows["held"]) % 500 == 0:
                 yield f"{len(rows['held'])} pictures"
     empty = [cv2.resize(image, (STORED, STORED), interpolation=cv2.INTER_AREA) for image in _empty(faces)]
     out.mkdir(parents=True, exist_ok=True)
-    np.savez(out / "matte.npz", empty=np.stack(empty), **{name: np.stack(values) for name, values in rows.items()})
+    stacked = {name: np.stack(values) for name, values in (rows | {"empty": empty}).items()}
+    np.savez(out / "matte.npz", **stacked)  # pyright: ignore[reportArgumentType]
     yield f"{len(rows['held'])} people, {sum(map(bool, rows['held']))} of them held out, and {len(empty)} empty scenes"
 
 
@@ -113,14 +117,16 @@ def _listed(faces: Path) -> Iterator[tuple[dict[str, str], bytes]]:
                     yield lines[member.name], content.read()
 
 
-def _stills(faces: Path) -> Iterator[tuple[np.ndarray, bool]]:
+def _stills(faces: Path) -> Iterator[tuple[np.ndarray, bool, bool]]:
+    """Pictures, whether each is held out, and whether it shows more than a head; so do the next two."""
+
     def wanted(listed: tuple[dict[str, str], bytes]) -> bool:
         line = listed[0]
         people, whole = line["group"] in ("photo", "synthetic", "art"), float(line["fill_fraction"] or 0) <= MOST_FILLED
         return people and whole and line["split"] in ("train", "val")
 
     for line, content in islice(filter(wanted, _listed(faces)), 0, None, STILLS_STEP):
-        yield load_image(content), line["split"] == "val"
+        yield load_image(content), line["split"] == "val", False
 
 
 def _empty(faces: Path) -> Iterator[np.ndarray]:
@@ -129,13 +135,25 @@ def _empty(faces: Path) -> Iterator[np.ndarray]:
             yield load_image(content)
 
 
-def _frames(films: Path) -> Iterator[tuple[np.ndarray, bool]]:
+def _frames(films: Path) -> Iterator[tuple[np.ndarray, bool, bool]]:
     """A few frames of every film, far apart."""
     for clip in read_manifest(films):
         if clip.split in ("train", "val"):
             step = FRAMES_EACH / probe(clip.film).duration_s
             for image in islice(read_frames(clip.film, step), FRAMES_EACH):
-                yield image, clip.split == "val"
+                yield image, clip.split == "val", False
+
+
+def _portraits(folder: Path) -> Iterator[tuple[np.ndarray, bool, bool]]:
+    """Squares of every other portrait, as wide as it is and smaller, from its top and lower down."""
+    for path in sorted(folder.glob("*.jpg"))[1::2]:
+        image = load_image(path)
+        height, width = image.shape[:2]
+        for part in (1.0, 0.8):
+            side = int(part * min(height, width))
+            left = (width - side) // 2
+            for top in {0, (height - side) // 3}:
+                yield image[top : top + side, left : left + side], False, True
 
 
 class MatteTask:
@@ -147,8 +165,11 @@ class MatteTask:
             raise FileNotFoundError(f"{path} is not there: run `python -m mien.training prepare-matte` first.")
         with np.load(path) as data:
             self.images, self.mattes, self.empty = data["images"], data["mattes"], data["empty"]
-            self.ovals, held = data["ovals"].astype(np.float32), data["held"]
+            self.ovals, held, wide = data["ovals"].astype(np.float32), data["held"], data["wide"]
         self.train, self.held = np.flatnonzero(~held), np.flatnonzero(held)
+        wide = wide[self.train]
+        self.odds = np.where(wide, training.wide / max(wide.sum(), 1), (1 - training.wide) / (~wide).sum())
+        self.odds /= self.odds.sum()
         self.training, self.weights = training, training.weights
         self.model = MatteNet(config)
 
@@ -157,7 +178,7 @@ class MatteTask:
     def batch(self, generator: torch.Generator, size: int) -> dict[str, Tensor]:
         """Draw views; see `loop.Task`."""
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-        return self._views(rng, rng.choice(self.train, size), rough=self.training.rough)
+        return self._views(rng, rng.choice(self.train, size, p=self.odds), rough=self.training.rough)
 
     def _views(self, rng: np.random.Generator, rows: np.ndarray, rough: float) -> dict[str, Tensor]:
         """view (B, 4, S, S); matte and known (B, S, S): where the picture lies, and so the truth."""
@@ -243,8 +264,9 @@ class MatteTask:
 
     def save(self, model: nn.Module, path: Path) -> None:
         """Write as the checkpoint that `portrait.matte` reads."""
-        core = getattr(model, "module", model)
-        tensors = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
+        core = getattr(model, "module", model)  # of whatever wraps it for training on several devices
+        assert isinstance(core, MatteNet)
+        tensors = {name: value.half() if value.is_floating_point() else value for name, value in core.state_dict().items()}
         checkpoints.save(path, tensors, asdict(core.config))
 
 
