@@ -159,7 +159,8 @@ class Portrait:
         """Draw one frame: (H, W, 3) uint8, of the picture's size."""
         sheet, (x0, y0, x1, y1) = self._draw(shape), self.box
         if self.plate is not None:
-            sheet = cv2.add(sheet[..., :3], _behind(sheet[..., 3], self.plate[y0:y1, x0:x1]))
+            behind = _behind(cv2.extractChannel(sheet, 3), self.plate[y0:y1, x0:x1])
+            sheet = cv2.add(cv2.cvtColor(sheet, cv2.COLOR_RGBA2RGB), behind)
         out = self.image.copy()
         out[y0:y1, x0:x1] = sheet
         return out
@@ -196,7 +197,7 @@ class Portrait:
 
         sheet = cv2.remap(self._paint(shape, pose, amount), where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)  # pyright: ignore[reportCallIssue, reportArgumentType]
         if self.matte is not None:  # what rings at the figure's edge is no more than its alpha
-            sheet[..., :3] = cv2.min(sheet[..., :3], cv2.merge([sheet[..., 3]] * 3))
+            sheet = cv2.min(sheet, cv2.merge([cv2.extractChannel(sheet, 3)] * 4))
         skull = relief.invert(relief.pose_field(*pose)[rows, columns], relief.plain[rows, columns])
         teeth = self._carry(self.mouth.teeth, relief.enlarge(skull)[k : k + height, k : k + width], cv2.BORDER_CONSTANT)
         floor = self._carry(self.mouth.floor, near_b, cv2.BORDER_CONSTANT) if self.mouth.parted else None
@@ -217,7 +218,8 @@ class Portrait:
             gain = 1 + (gain - 1) * self.relief.follow.reshape(self.relief.shape)
             k = self.relief.cell
             gain = self.relief.enlarge(gain)[k : k + y1 - y0, k : k + x1 - x0]
-            source[..., :3] = cv2.multiply(source[..., :3], cv2.merge([gain] * 3), dtype=cv2.CV_8U)
+            alone = [np.ones_like(gain)] * (source.shape[2] - 3)  # alpha is left as it is
+            source = cv2.multiply(source, cv2.merge([gain] * 3 + alone), dtype=cv2.CV_8U)
         return source
 
     def _turn(self, shape: FaceShape, strength: float) -> tuple[np.ndarray, np.ndarray]:
