@@ -36,7 +36,7 @@ def one_sentence(command: Callable) -> Callable:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A picture, a voice, a feeling: a portrait that speaks.")
 
 Device = Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")]
-TrackerName = Annotated[str, typer.Option(help="Who finds faces: mediapipe or face-alignment.")]
+TrackerName = Annotated[str, typer.Option(help="Who finds faces: mien, mediapipe or face-alignment.")]
 TrackerModel = Annotated[Path | None, typer.Option(help="The tracker's weights, if they are not where it looks.")]
 
 
@@ -102,7 +102,7 @@ def animate(
     smile: Annotated[float, _dial("smile")] = Controls.smile,
     face: Annotated[int | None, _finding("Which face of several, 0 the largest.")] = None,
     landmarks: Annotated[Path | None, _finding("JSON with 478 landmarks, instead of tracking.")] = None,
-    tracker: Annotated[str, _finding("Who finds faces: mediapipe or face-alignment.")] = "mediapipe",
+    tracker: Annotated[str, _finding("Who finds faces: mien, mediapipe or face-alignment.")] = "mien",
     tracker_model: Annotated[Path | None, _finding("The tracker's weights, if they are not where it looks.")] = None,
     model: Annotated[str, _finding("Animator: name of a checkpoint or a file.")] = "animator-nano",
     device: Annotated[str, _finding("Where networks run: auto, cpu, cuda or mps.")] = "auto",
@@ -142,9 +142,8 @@ def animate(
         video.motion.save(motion)
     if report is not None:
         from mien.portrait.evaluation import write_report
-        from mien.portrait.tracking import load_tracker
 
-        write_report(video.plain(), report, load_tracker(tracker, tracker_model))
+        write_report(video.plain(), report)
     facts = video.facts()
     if json:
         typer.echo(jsonlib.dumps({"out": str(out), **facts}))
@@ -158,7 +157,7 @@ def animate(
 def track(
     film: Annotated[Path, typer.Argument(help="Film of one face.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Track (.npz) to write; .csv or .json write ARKit-52 motion.")],
-    tracker: TrackerName = "mediapipe",
+    tracker: TrackerName = "mien",
     tracker_model: TrackerModel = None,
 ) -> None:
     """Track a film: landmarks, blendshapes and head pose as .npz, or its motion as .csv (Live Link Face) or .json."""

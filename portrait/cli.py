@@ -29,7 +29,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Most clips, evenly chosen; all if left out.")] = None,
     seconds: Annotated[float, typer.Option(help="Longest part of a clip that is looked at.")] = 20.0,
     model: Model = "animator-nano",
-    tracker: TrackerName = "mediapipe",
+    tracker: TrackerName = "mien",
     tracker_model: TrackerModel = None,
     judge: Judge = "mediapipe",
     device: Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")] = "auto",
@@ -98,7 +98,7 @@ def emotions(
     width: Annotated[int, typer.Option(help="Of one picture of the sheet, pixels.")] = 192,
     seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 0,
     model: Model = "animator-nano",
-    tracker: TrackerName = "mediapipe",
+    tracker: TrackerName = "mien",
     tracker_model: TrackerModel = None,
     judge: Judge = "mediapipe",
     device: Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")] = "auto",
@@ -133,7 +133,7 @@ def emotions(
 def gallery(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures with a face.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sheets, one PNG a picture.")] = Path("gallery"),
-    tracker: TrackerName = "mediapipe",
+    tracker: TrackerName = "mien",
     tracker_model: TrackerModel = None,
 ) -> None:
     """All that portraits can do on contact sheets at full size: mouths, blinks, gazes, turns, feelings."""

@@ -204,7 +204,7 @@ def evaluate(
         clips = [clips[i] for i in np.linspace(0, len(clips) - 1, limit).round().astype(int)]
     if not can_identify():
         news(f"identity is left out: it needs dlib, {INSTALL}")
-    tracker = tracker or load_tracker()
+    tracker = tracker or load_tracker("mediapipe")
     rows = []
     for number, clip in enumerate(clips):
         begun = time.perf_counter()
@@ -335,7 +335,7 @@ def report(show: Show, tracker: Tracker | None = None) -> tuple[dict[str, Any], 
 
     The film is drawn again for it. Raises ValueError if no face can be tracked in it.
     """
-    tracker = tracker or load_tracker()
+    tracker = tracker or load_tracker("mediapipe")
     stage, count = show.animator, len(show)
     chosen = np.linspace(0, count - 1, min(SHEET, count)).round().astype(int).tolist()
     frames: list[np.ndarray] = []
@@ -391,7 +391,7 @@ def emotion_sheet(
     tracked, blinks left out. width: of one picture on the sheet. Returns the sheet, a column a feeling, stronger
     downwards; and by feeling and marker the mean blendshape at intensity 0 and at `INTENSITIES`.
     """
-    tracker = tracker or load_tracker()
+    tracker = tracker or load_tracker("mediapipe")
     calm = stage.speak_along(sound, "neutral", seed=seed)
     films = {"neutral": [calm] * len(INTENSITIES)}
     for name in CATEGORIES[1:]:

@@ -153,7 +153,7 @@ def test_the_judge_finds_real_films_in_sync(data_folder):
     from mien.portrait.tracking import load_tracker
 
     clips = evaluation.read_clips(data_folder / "video")[:4]
-    tracker, expert = load_tracker(), load_expert()
+    tracker, expert = load_tracker("mediapipe"), load_expert()
     tracks = [tracker.follow(islice(read_frames(clip.path), 150)) for clip in clips]
     sounds = [load_sound(clip.path).mono(16000) for clip in clips]
     for i, (clip, track) in enumerate(zip(clips, tracks, strict=True)):

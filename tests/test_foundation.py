@@ -117,7 +117,7 @@ def test_what_is_imported_is_declared():
                 names = [alias.name for alias in node.names]
             else:
                 names = ["mien" if node.level else node.module or ""]
-            optional = () if node in tree.body else ("eval", "fan", "export", "espeak")
+            optional = () if node in tree.body else ("eval", "mediapipe", "fan", "export", "espeak")
             allowed = declared("train") if training else declared(*optional)
             for first in {name.split(".")[0] for name in names} - {"mien", *sys.stdlib_module_names}:
                 if PACKAGE.get(first, first).lower().replace("_", "-") not in allowed:

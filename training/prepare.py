@@ -113,7 +113,7 @@ def prepare(folders: list[Path], out: Path, workers: int = 2) -> Iterator[str]:
 def _track(film: str, track: Path) -> str:
     track.parent.mkdir(parents=True, exist_ok=True)
     try:
-        result = _stills(Path(film)) if film.endswith(".tar") else load_tracker().follow(read_frames(film))
+        result = _stills(Path(film)) if film.endswith(".tar") else load_tracker("mediapipe").follow(read_frames(film))
     except ValueError as error:
         return f"left out: {error}"
     result.save(track)
@@ -127,7 +127,7 @@ def _stills(tar: Path) -> Track:
             :: max(1, len(archive.getmembers()) // STILLS_EACH)
         ]
         pictures = (load_image(archive.extractfile(member).read()) for member in members)  # pyright: ignore
-        faces = [found[0] for found in load_tracker().detect_each(pictures) if found]  # pyright: ignore
+        faces = [found[0] for found in load_tracker("mediapipe").detect_each(pictures) if found]  # pyright: ignore
     if not faces:
         raise ValueError(f"No picture in {tar.name} shows a face.")
     columns = (np.stack([getattr(face, name) for face in faces]) for name in ("landmarks", "blendshapes", "matrix"))

@@ -24,7 +24,7 @@ BLENDSHAPES = (
     "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
 )  # fmt: skip
 
-TRACKERS = ("mediapipe", "face-alignment")
+TRACKERS = ("mien", "mediapipe", "face-alignment")
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,7 @@ class Face:
                 f"{path} holds no landmarks: a JSON object with 'landmarks': 478 [x, y, z] is wanted."
             ) from error
         if points.ndim != 2 or points.shape[0] != 478 or points.shape[1] not in (2, 3) or not np.isfinite(points).all():
-            raise ValueError(
-                f"{path} has landmarks of shape {points.shape}; 478 points of [x, y, z] pixels are wanted."
-            )
+            raise ValueError(f"{path} has landmarks of shape {points.shape}; 478 points of [x, y, z] pixels are wanted.")
         if points.shape[1] == 2:
             points = np.concatenate([points, np.zeros((478, 1), np.float32)], 1)
         shapes = data.get("blendshapes") or {}
@@ -142,9 +140,7 @@ class Track:
         except FileNotFoundError:
             raise
         except Exception as error:
-            raise ValueError(
-                f"{path} is no track: make one by `mien track clip.mp4 -o {Path(path).stem}.npz`."
-            ) from error
+            raise ValueError(f"{path} is no track: make one by `mien track clip.mp4 -o {Path(path).stem}.npz`.") from error
 
 
 class Tracker(Protocol):
@@ -159,12 +155,17 @@ class Tracker(Protocol):
         ...
 
 
-def load_tracker(name: str = "mediapipe", model: str | Path | None = None) -> Tracker:
+def load_tracker(name: str = "mien", model: str | Path | None = None) -> Tracker:
     """A tracker by name.
 
-    name: one of `TRACKERS`. model: the backend's weights file; None looks where its module says.
+    name: one of `TRACKERS`; all but our own need an extra. model: the backend's weights file; None looks where its
+    module says.
     Raises ValueError for an unknown name, FileNotFoundError or ModuleNotFoundError with what to do if parts are missing.
     """
+    if name == "mien":
+        from mien.portrait.tracking.mien import MienTracker
+
+        return MienTracker(model)
     if name == "mediapipe":
         from mien.portrait.tracking.mediapipe import MediaPipeTracker
 
@@ -194,3 +195,13 @@ def hold_untracked(values: np.ndarray, tracked: np.ndarray) -> np.ndarray:
     known = np.flatnonzero(tracked)
     nearest = known[np.abs(np.arange(len(tracked))[:, None] - known[None]).argmin(1)]
     return values[nearest]
+
+
+def distinct(faces: list[Face]) -> list[Face]:
+    """Drop faces seen twice: those whose centre lies in the box of one before them."""
+    kept: list[Face] = []
+    for face in faces:
+        cx, cy = face.landmarks[:, :2].mean(0)
+        if not any(x0 < cx < x1 and y0 < cy < y1 for x0, y0, x1, y1 in (other.box for other in kept)):
+            kept.append(face)
+    return kept

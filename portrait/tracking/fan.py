@@ -49,7 +49,7 @@ class FaceAlignmentTracker:
         except ImportError as error:
             raise ModuleNotFoundError(
                 f"The tracker face-alignment could not be loaded ({error}): run `pip install mien[fan]`, "
-                "or use the tracker mediapipe."
+                "or use the tracker mien."
             ) from error
         self.template = load_space().template if template is None else template
         try:
@@ -61,7 +61,7 @@ class FaceAlignmentTracker:
         except OSError as error:  # URLError is one
             raise FileNotFoundError(
                 "The weights of the tracker face-alignment are not on this machine and could not be fetched from "
-                "https://www.adrianbulat.com: go online once, or use the tracker mediapipe."
+                "https://www.adrianbulat.com: go online once, or use the tracker mien."
             ) from error
 
     def detect(self, image: np.ndarray) -> list[Face]:

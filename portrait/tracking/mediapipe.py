@@ -1,4 +1,4 @@
-"""Tracking by MediaPipe's FaceLandmarker (Apache-2.0), whose model file is looked for and checked here."""
+"""Tracking by MediaPipe's FaceLandmarker (extra `mediapipe`), whose model file (Apache-2.0) is found and checked here."""
 
 import hashlib
 import importlib.util
@@ -12,11 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mien.portrait.tracking import BLENDSHAPES, Face, Track, hold_untracked, tiles
+from mien.portrait.tracking import BLENDSHAPES, Face, Track, distinct, hold_untracked, tiles
 
-MODEL_URL = (
-    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
-)
+MODEL_URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MAX_FACES = 10
 DIVISIONS = (2, 3, 5, 8)  # tiles a side; the first are always looked at, for small faces beside a large one
@@ -66,9 +64,7 @@ def _download(cache: Path) -> Path:
 def _checked(path: Path) -> Path:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != MODEL_SHA256:
-        raise ValueError(
-            f"{path} is not the known face_landmarker.task (sha256 {digest[:12]}…): get it from {MODEL_URL}"
-        )
+        raise ValueError(f"{path} is not the known face_landmarker.task (sha256 {digest[:12]}…): get it from {MODEL_URL}")
     return path
 
 
@@ -86,9 +82,19 @@ def _quiet_stderr():
 
 
 class MediaPipeTracker:
-    """FaceLandmarker in its IMAGE mode for stills and VIDEO mode for films."""
+    """FaceLandmarker in its IMAGE mode for stills and VIDEO mode for films.
+
+    Raises ModuleNotFoundError if the package cannot be loaded, and as `find_model`.
+    """
 
     def __init__(self, model: str | Path | None = None):
+        try:
+            importlib.import_module("mediapipe")
+        except ImportError as error:
+            raise ModuleNotFoundError(
+                f"The tracker mediapipe could not be loaded ({error}): run `pip install mien[mediapipe]`, "
+                "or use the tracker mien."
+            ) from error
         self.model = find_model(model)
 
     def _landmarker(self, video: bool, faces: int):
@@ -108,8 +114,8 @@ class MediaPipeTracker:
         """All faces of a picture, largest first; small ones are looked for in tiles."""
         return next(self.detect_each([image]))
 
-    def detect_each(self, images: Iterable[np.ndarray]) -> Iterator[list[Face]]:
-        """`detect` for many pictures, with one start of the model."""
+    def detect_each(self, images: Iterable[np.ndarray], close_up: bool = True) -> Iterator[list[Face]]:
+        """`detect` for many pictures, with one start of the model. close_up: track every face a second time, from near."""
         with self._landmarker(video=False, faces=MAX_FACES) as landmarker:
             for image in images:
                 height, width = image.shape[:2]
@@ -119,8 +125,8 @@ class MediaPipeTracker:
                         break
                     for x0, y0, x1, y1 in tiles(height, width, divisions):
                         faces += _within(landmarker, image, x0, y0, x1, y1)
-                faces = _distinct(sorted(faces, key=lambda face: -face.size))
-                yield [_refined(landmarker, image, face) for face in faces]
+                faces = distinct(sorted(faces, key=lambda face: -face.size))
+                yield [_refined(landmarker, image, face) for face in faces] if close_up else faces
 
     def follow(self, frames: Iterable[np.ndarray]) -> Track:
         """The largest face through a film at 25 fps."""
@@ -181,13 +187,3 @@ def _refined(landmarker, image: np.ndarray, face: Face) -> Face:
     close = _within(landmarker, image, round(cx - half), round(cy - half), round(cx + half), round(cy + half))
     close = [other for other in close if np.abs(other.landmarks - face.landmarks)[:, :2].mean() < 0.1 * face.size]
     return close[0] if close else face
-
-
-def _distinct(faces: list[Face]) -> list[Face]:
-    """Drop faces seen twice in overlapping tiles: those whose centre lies in a larger one's box."""
-    kept: list[Face] = []
-    for face in faces:
-        cx, cy = face.landmarks[:, :2].mean(0)
-        if not any(x0 < cx < x1 and y0 < cy < y1 for x0, y0, x1, y1 in (other.box for other in kept)):
-            kept.append(face)
-    return kept
