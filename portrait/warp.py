@@ -31,10 +31,19 @@ def _soft_limit(x: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
     return np.sign(x) * np.minimum(np.abs(x), limit * (0.7 + 0.3 * np.tanh(over / 0.3)))
 
 
-def _cut_out(image: np.ndarray, matte: np.ndarray, plate: np.ndarray) -> np.ndarray:
-    """The figure alone, (H, W, 4) uint8: its share of every pixel's colour, and alpha. Over the plate it is the picture."""
+def _cut_out(image: np.ndarray, matte: np.ndarray, plate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The figure alone, (H, W, 4) uint8, its share of every pixel's colour and alpha, and its plate: on it it is the picture.
+
+    Where a matte is unsure, what the figure cannot explain is the background's: it stays on the plate, sharp and still.
+    """
     alpha = np.rint(np.clip(matte, 0, 1) * 255).astype(np.uint8)
-    return np.dstack([cv2.min(cv2.subtract(image, _behind(alpha, plate)), cv2.merge([alpha] * 3)), alpha])
+    behind = _behind(alpha, plate)
+    figure = cv2.min(cv2.subtract(image, behind), cv2.merge([alpha] * 3))
+    left = cv2.subtract(image, figure)
+    unsure = (cv2.absdiff(left, behind).max(-1) > 1) & (alpha < 230)
+    plate = plate.copy()
+    plate[unsure] = np.clip(left[unsure] * (255.0 / (255 - alpha[unsure]))[:, None] + 0.5, 0, 255).astype(np.uint8)
+    return np.dstack([figure, alpha]), plate
 
 
 def _behind(alpha: np.ndarray, plate: np.ndarray) -> np.ndarray:
@@ -97,7 +106,7 @@ class Portrait:
                     f"The matte is {matte.shape}, the plate {plate.dtype} {plate.shape}; "
                     f"{image.shape[:2]} and uint8 {image.shape} are wanted, as the picture is."
                 )
-            self.source = _cut_out(image, matte, plate)
+            self.source, self.plate = _cut_out(image, matte, plate)
         given, self.pose = canonicalise(landmarks.astype(np.float64), template)
         self.iod = iod = float(self.pose.iod)
         places = landmarks.astype(np.float64)

@@ -167,6 +167,14 @@ def test_figure_moves_over_a_still_plate():
         drawn.portrait.cutout(shape)
 
 
+def test_an_unsure_matte_leaves_the_background_as_it_is():
+    drawn = draw(512, 512, 130, (250, 210))
+    matte = np.full((512, 512), 0.5, np.float32)
+    cv2.fillPoly(matte, [np.round(drawn.landmarks[OVAL, :2]).astype(np.int32)], 1)
+    portrait = Portrait(drawn.image, drawn.landmarks, TEMPLATE, matte=matte, plate=np.full_like(drawn.image, 200))
+    assert np.abs(portrait.render(talk()).astype(int) - drawn.image).max() <= 2
+
+
 def test_extreme_shapes_do_not_fold(face):
     rng = np.random.default_rng(0)
     wild = rng.normal(0, 0.15, (478, 3)).astype(np.float32)
