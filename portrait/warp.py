@@ -32,7 +32,7 @@ def _soft_limit(x: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
 
 
 def _cut_out(image: np.ndarray, matte: np.ndarray, plate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The figure alone, (H, W, 4) uint8, its share of every pixel's colour and alpha, and its plate: on it it is the picture.
+    """The figure alone (H, W, 4) uint8, its share of every colour and alpha, and the plate on which it is the picture.
 
     Where a matte is unsure, what the figure cannot explain is the background's: it stays on the plate, sharp and still.
     """
