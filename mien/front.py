@@ -185,6 +185,7 @@ class Animator:
             "gaze": gaze,
             "controls": asdict(controls),
             "seed": seed,
+            "fps": fps,
             "model": self.model_name,
             "style": style is not None,
             "text": text,
@@ -218,7 +219,7 @@ class Animator:
 
             sound = load_sound(driving) if probe(driving).has_sound else None
         values = steered(motion.values, controls, load_space())
-        settings = {"driving": True, "motion_mode": motion_mode, "controls": asdict(controls)}
+        settings = {"driving": True, "motion_mode": motion_mode, "controls": asdict(controls), "fps": fps}
         frames = max(1, round(motion.duration_s * fps))
         return Video(self, lambda timings: iter([values]), frames, sound, settings, self.backdrop, fps, motion.fps)
 

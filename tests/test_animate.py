@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import mien
+from mien import front
 from mien.cli import app
 from mien.front import ASSETS
 from mien.media import Sound, load_image, load_sound, probe, read_frames
@@ -242,7 +244,22 @@ def turned(degrees: float) -> Face:
 def test_faces_turned_far_are_warned_of_and_farther_refused():
     with pytest.raises(ValueError, match=r"The face is turned (4|5)\d degrees aside and \d down; up to 45 can be drawn"):
         mien.Animator(PICTURE, landmarks=turned(52))
-    assert not mien.Animator(PICTURE, landmarks=turned(15)).warnings
+    assert not mien.Animator(PICTURE, landmarks=turned(15), size=256).warnings
+    (warning,) = mien.Animator(PICTURE, landmarks=turned(36), size=256).warnings
+    assert warning.startswith("The face is turned 37 degrees aside and 3 down: beyond 30 its far side is guessed")
+
+
+def test_no_face_or_not_the_one_asked_for_says_what_was_found(monkeypatch):
+    large, found = Face.load(POINTS), []
+    small = replace(large, landmarks=large.landmarks / 2)
+    monkeypatch.setattr(front, "load_tracker", lambda *_: SimpleNamespace(detect=lambda picture: found))
+    with pytest.raises(ValueError, match="of 512 x 512 pixels, neither in the whole nor in parts of it: give one"):
+        mien.Animator(PICTURE)
+    found += [large, small]
+    with pytest.raises(ValueError, match=r"Face 2 was asked for, but 2 were found, \d+, \d\d pixels tall: they are"):
+        mien.Animator(PICTURE, face=2)
+    with pytest.raises(ValueError, match=r"The face is \d\d pixels tall; at least 40 are wanted"):
+        mien.Animator(PICTURE, face=1, size=256)
 
 
 def test_models_lists_names_licences_and_figures():
