@@ -38,7 +38,7 @@ def shards(astronaut_path, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def task(shards):
-    return TrackerTask(SMALL, TrackerTraining(canvas_px=96), shards)
+    return TrackerTask(SMALL, TrackerTraining(canvas_px=96, no_face=0.1), shards)
 
 
 def test_pictures_survive_their_shard(shards, astronaut_path):

@@ -115,7 +115,7 @@ class Augmenter:
                 image = (image + noise).clip(0, 255).astype(np.uint8)
         if rng.random() < 0.25:
             file = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 80))])[1]
-            image = cv2.imdecode(file, cv2.IMREAD_COLOR)
+            image = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR))
         return image
 
     def hidden(self, sample: Sample, rng: np.random.Generator) -> np.ndarray:
@@ -137,7 +137,7 @@ class Augmenter:
         if rng.random() < 0.1:
             low = rng.integers(0, 256, (*rng.integers(1, 5, 2), 3), np.uint8)
             return cv2.resize(low, (px, px), interpolation=cv2.INTER_CUBIC)
-        image = self.backgrounds[rng.integers(len(self.backgrounds))]
+        image = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
         side = min(image.shape[:2]) * rng.uniform(0.4, 1.2)
         x, y = (rng.uniform(0.2, 0.8, 2) * image.shape[1::-1]).tolist()
         return Crop(x, y, rng.uniform(-0.5, 0.5), side, bool(rng.random() < 0.5)).cut(image, px, cv2.BORDER_REFLECT)
@@ -191,7 +191,8 @@ class TrackerTask:
         self.share /= self.share.sum()
         self.augmenter = Augmenter(backgrounds["train"], space.partner)
         self.judge = Augmenter(backgrounds["val"], space.partner)
-        self.model = TrackerNetwork(config).to(memory_format=torch.channels_last)
+        self.model = TrackerNetwork(config)
+        self.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.point_weights = torch.from_numpy(point_weights())
         self.left_eye = space.partner[RIGHT_EYE].tolist()
         self._begin()

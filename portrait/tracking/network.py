@@ -160,4 +160,4 @@ def for_use(network: nn.Module) -> nn.Module:
         if isinstance(module, Unit) and not isinstance(module.norm, nn.Identity):
             assert isinstance(module.norm, nn.BatchNorm2d)
             module.conv, module.norm = fuse_conv_bn_eval(module.conv, module.norm), nn.Identity()
-    return network.requires_grad_(False).to(memory_format=torch.channels_last)
+    return network.requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
