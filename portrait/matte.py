@@ -20,7 +20,7 @@ from mien.portrait.geometry import OVAL
 SIDE = 128  # pixels of the network's square view
 VIEW = 3.4  # side of the close view in face sizes
 VIEW_DOWN = 0.45  # how far its middle lies below the face's, face sizes: shoulders count as well
-FACE_PX = 96  # the edge is found in a picture shrunk so that the face has this size
+FACE_PX = 64  # the edge is found in a picture shrunk so that the face has this size
 BODY_PX = 40  # and the rest of the body in one still smaller
 EDGE = 0.05  # radius of the guided filter, face sizes
 SMOOTH = 1e-4  # variance of the picture, in [0, 1] squared, that is no edge
