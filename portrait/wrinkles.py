@@ -95,7 +95,7 @@ class Wrinkles:
         brow, top = p[list(BROW)], p[list(TOP)]
         rows = [brow + share * (top - brow) for share in (0.3, 0.5, 0.7)]
         waves = [row + up * 0.012 * iod * np.sin(np.arange(9) * 1.7 + k)[:, None] for k, row in enumerate(rows)]
-        self._add(raised, [(wave[k % 2 : 9 - k % 2], 0.85 - 0.1 * k) for k, wave in enumerate(waves)])
+        self._add(raised, [(wave[k % 2 : 9 - k % 2], 0.7 - 0.1 * k) for k, wave in enumerate(waves)])
         between = (p[107] + p[336]) / 2
         frown = []
         for side, slant in zip(SIDES, (-1, 1), strict=True):
