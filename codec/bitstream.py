@@ -15,7 +15,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,6 +28,8 @@ FRAME_LENGTH = 640  # samples
 MAGIC = b"mien"
 FORMAT = 1
 TIERS, CODED = 0x0F, 0x10  # bits of the flags
+LIMITS = 0.285, 1.04  # kbit/s of a file of half a minute or more, without tiers and with all
+HALF_A_MINUTE = 30.0  # s
 
 CRC7 = 0x12  # x^7 + x^3 + 1, one place up: the sum stands in the upper seven bits
 CRC8 = 0x07  # x^8 + x^2 + x + 1
@@ -104,6 +106,30 @@ class Reading:
 
     tokens: Tokens
     lost: np.ndarray
+
+
+def bounded(tokens: Tokens, tables: Mapping[str, np.ndarray]) -> Tokens:
+    """Tokens whose entropy-coded file keeps its rate whatever is said: at most `LIMITS` from half a minute on.
+
+    What a stretch leaves over the next may use; only where there is too much, digits are changed (`Coder.within`).
+    """
+    _check(tokens)
+    coder, block = Coder(tables, tokens.layout), tokens.layout.block
+    n_semantic, n_tiers = len(tokens.layout.semantic), tokens.tiers.shape[1]
+    share = n_tiers / max(tokens.layout.tiers, 1)
+    rate = (LIMITS[0] + share * (LIMITS[1] - LIMITS[0])) * 1000 / 8 * FRAME_LENGTH / SAMPLE_RATE  # bytes a frame
+    first = _HEADER.size + packed_size((1, tokens.layout.voice))
+    rate = 0.997 * rate - first * FRAME_LENGTH / SAMPLE_RATE / HALF_A_MINUTE  # a last block may be too short to be cut
+    digits = np.concatenate([tokens.semantic, *np.moveaxis(tokens.tiers, 1, 0)], axis=1)
+    spent, voices = _HEADER.size, set(tokens.voice_starts.tolist())
+    for start in range(0, len(digits), block):
+        part = digits[start : start + block]
+        spent += 3 + (start in voices) * packed_size((1, tokens.layout.voice))  # check and length
+        heard = min(start + len(part), tokens.n_samples / FRAME_LENGTH)
+        part[:] = coder.within(part, int(first + rate * heard) - spent)
+        spent += len(coder.encode(part))
+    tiers = digits[:, n_semantic:].reshape(tokens.tiers.shape)
+    return replace(tokens, semantic=digits[:, :n_semantic], tiers=tiers)
 
 
 def write(tokens: Tokens, tables: Mapping[str, np.ndarray] | None = None) -> bytes:

@@ -47,7 +47,8 @@ def encode(
         with progress_bar(json, "encoding") as progress:
             started = time.perf_counter()
             tokens = codec.encode(samples, tiers, progress)
-        data = bitstream.write(tokens, codec.tables if entropy else None)
+        tables = codec.tables if entropy else None
+        data = bitstream.write(tokens if tables is None else bitstream.bounded(tokens, tables), tables)
         spent = time.perf_counter() - started
         part.write_bytes(data)
     duration_s = len(samples) / bitstream.SAMPLE_RATE

@@ -16,6 +16,7 @@ from mien.codec.tokens import Layout, Tokens
 BITS = 12  # the frequencies of a digit add up to 2^BITS
 TOP, BOTTOM = 1 << 32, 1 << 24  # width of the coder's interval: at the start, and where it is stretched by a byte
 MOVES = np.array([0, 1, 1, 2])  # class of the number of digits of S that moved; beyond the last, the last
+ROUNDS = 8  # how often a tier's digits are made cheaper before the next tier's are
 BACK_OFF = 32  # how many seen digits weigh as much as what a coarser context says
 
 
@@ -85,6 +86,28 @@ class Coder:
         # Of all numbers in the interval the one with the most zeros at its end, which need not be stored.
         zeros = next(zeros for zeros in range(8 * stretched, -1, -8) if -(-low >> zeros) << zeros < low + width)
         return (-(-low >> zeros) << zeros).to_bytes(stretched, "big").rstrip(b"\0")
+
+    def within(self, digits: np.ndarray, most: int) -> np.ndarray:
+        """The digits of a block, (F, 5 + 5 K), such that they take at most so many bytes.
+
+        Where they take more, digits that cost much become those that are likeliest where they stand: of the last tier
+        first, of S last. That may still not be enough for digits that no speech has.
+        """
+        digits, n_semantic, width = digits.copy(), len(self.layout.semantic), len(self.layout.tier)
+        groups = [slice(k, k + width) for k in range(digits.shape[1] - width, n_semantic - 1, -width)]
+        for group in [*groups, slice(0, n_semantic)]:
+            for _ in range(ROUNDS):
+                over = len(self.encode(digits)) - most
+                if over <= 0:
+                    return digits
+                chances = np.diff(self.edges[_contexts(digits, self.layout)])[:, group]
+                chosen = np.take_along_axis(chances, digits[:, group, None].astype(np.int64), -1)[..., 0]
+                saving = np.log2(chances.max(-1) / chosen)
+                order = saving.ravel().argsort()[::-1]
+                enough = 1 + int(np.searchsorted(saving.ravel()[order].cumsum(), 8 * over))
+                rows, columns = np.unravel_index(order[:enough], saving.shape)
+                digits[rows, columns + group.start] = chances.argmax(-1)[rows, columns]
+        return digits
 
     def decode(self, data: bytes, n_frames: int, n_tiers: int) -> np.ndarray:
         """Undo `encode`: (F, 5 + 5 K) uint8 digits. Raises ValueError for bytes that no digits are coded as."""

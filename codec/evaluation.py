@@ -155,7 +155,8 @@ class Ours:
 
     def encode(self, samples: np.ndarray) -> bytes:
         """See `System`."""
-        return bitstream.write(self.codec.encode(samples, self.tiers), self.tables)
+        tokens = self.codec.encode(samples, self.tiers)
+        return bitstream.write(tokens if self.tables is None else bitstream.bounded(tokens, self.tables), self.tables)
 
     def decode(self, data: bytes, n_samples: int) -> np.ndarray:
         """See `System`."""

@@ -14,8 +14,8 @@ class Layout:
     the next at the least, which bounds what voices cost.
     """
 
-    semantic: tuple[int, ...] = (5, 5, 5, 5, 3)
-    tier: tuple[int, ...] = (4, 4, 4, 4, 4)
+    semantic: tuple[int, ...] = (5, 5, 5, 5, 5)
+    tier: tuple[int, ...] = (5, 5, 4, 4, 4)
     tiers: int = 3
     voice: tuple[int, ...] = (5,) * 24
     block: int = 50

@@ -70,7 +70,7 @@ def test_a_file_and_back_at_every_rate(kbps, sound, model, codec, tmp_path):
     facts = json.loads(made.stdout)
     assert facts["bytes"] == (tmp_path / "x.mc").stat().st_size
     assert facts["kbps"] == pytest.approx(8 * facts["bytes"] / facts["duration_s"] / 1000)
-    assert kbps < facts["kbps"] < kbps + 0.09, "header, checks and voice over three seconds"
+    assert kbps < facts["kbps"] < 1.1 * kbps + 0.09, "header, checks and voice over three seconds"
     assert command("decode", tmp_path / "x.mc", "-o", tmp_path / "y.wav", "--model", model).exit_code == 0
     decoded, samples = load_sound(tmp_path / "y.wav"), load_sound(sound).mono(16_000)
     assert decoded.sample_rate == 16_000 and len(decoded.samples) == len(samples)

@@ -182,6 +182,6 @@ def test_ten_per_cent_of_bursts():
 
 def test_rates():
     """A packet of three frames: what the wire carries, in kbit/s, without voices."""
-    for tiers, limit in ((0, 0.81), (3, 1.54)):
+    for tiers, limit in ((0, 0.87), (3, 1.61)):
         packet = packets_of(frames_of_speech(6, tiers))[1]
         assert 8 * len(packet) / 0.12 / 1000 <= limit
