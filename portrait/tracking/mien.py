@@ -31,7 +31,7 @@ from mien.portrait.tracking.network import (
 SIDES = (160, 320, 640, 1280)  # longer side of the picture as it is searched, pixels; the first two always
 CLOSE_PX = 400  # side of a face's crop of which eyes and mouth are cut; a larger one is shrunk once for all of them
 LEAST_HEAT, LEAST_CONFIDENCE = 0.3, 0.5
-SURE = 0.95  # confidence of a face that was not followed but found
+SURE = 0.99  # confidence of a face that was not followed but found
 MAX_FACES = 10
 MOST_LOOKS, SETTLED = 4, 0.15  # radians, and log of the size
 STEADY_IOD = 0.02  # slow parts that move less than this are trembling
