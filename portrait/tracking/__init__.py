@@ -192,9 +192,10 @@ def tiles(height: int, width: int, divisions: int, overlap: float = 0.3) -> Iter
 
 def hold_untracked(values: np.ndarray, tracked: np.ndarray) -> np.ndarray:
     """Fill frames that were not tracked from the nearest tracked one: (T, ...) -> (T, ...)."""
-    known = np.flatnonzero(tracked)
-    nearest = known[np.abs(np.arange(len(tracked))[:, None] - known[None]).argmin(1)]
-    return values[nearest]
+    known, frames = np.flatnonzero(tracked), np.arange(len(tracked))
+    at = np.searchsorted(known, frames).clip(max=len(known) - 1)
+    before, after = known[np.maximum(at - 1, 0)], known[at]
+    return values[np.where(frames - before <= after - frames, before, after)]
 
 
 def distinct(faces: list[Face]) -> list[Face]:
