@@ -19,7 +19,6 @@ IPA = {sign: phone for sign, phone in FROM_KOKORO.items() if phone and not sign.
     "dʒ": "JH", "tʃ": "CH", "ts": "T S", "dz": "D Z", "ʎ": "L Y", "ɲ": "N Y", "ʋ": "V", "β": "B", "ɹ": "R", "r": "R",
     "ɾ": "R", "ɫ": "L", "ɨ": "IH", "ɯ": "UW", "ʌ": "AH", "ɒ": "AA", "ɔ": "AO", "c": "K", "ɟ": "G", "χ": "HH",
 }  # fmt: skip
-
 SIGN = re.compile("|".join(sorted(map(re.escape, IPA), key=len, reverse=True)) + "|[ˈˌ]")
 
 
@@ -65,9 +64,7 @@ def _phones(ipa: str) -> tuple[str, ...]:
     """Signs of the phonetic alphabet as phones; the stress mark stands before the syllable, ours behind the vowel."""
     phones: list[str] = []
     stress = "0"
-    for sign in re.findall(
-        "|".join(map(re.escape, sorted(IPA, key=len, reverse=True))) + "|[ˈˌ]", unicodedata.normalize("NFD", ipa)
-    ):
+    for sign in SIGN.findall(unicodedata.normalize("NFD", ipa)):
         if sign in "ˈˌ":
             stress = "1" if sign == "ˈ" else "2"
             continue

@@ -341,7 +341,7 @@ def _capitals(m: Match) -> str:
     """A word in capitals: spelt unless it can be said, or the whole text is in capitals."""
     letters = m["letters"]
     ampersand = "&" in (m.string[max(m.start() - 1, 0) : m.start()], m.string[m.end() : m.end() + 1])  # AT&T
-    shouted = re.fullmatch(r"[A-Z' ]{2,}[A-Z',;!?… ]{6,}", m.string) and re.search("[AEIOUY]", letters[1:] + letters[:-1])
+    shouted = re.fullmatch(r"[A-Z' ]{2}[A-Z',;!?… ]{6,}", m.string) and re.search("[AEIOUY]", letters[1:] + letters[:-1])
     if not ampersand and (_can_be_said(letters) or shouted):
         return m[0]
     return spell(letters) + ("'s" if m["plural"] else "")
