@@ -21,6 +21,7 @@ SIDE = 128  # pixels of the network's square view
 VIEW = 3.4  # side of the close view in face sizes
 VIEW_DOWN = 0.45  # how far its middle lies below the face's, face sizes: shoulders count as well
 FACE_PX = 64  # the edge is found in a picture shrunk so that the face has this size
+MOST_PX = 1_000_000  # of that picture: small faces in large ones are looked at more coarsely, in seconds and megabytes
 BODY_PX = 40  # and the rest of the body in one still smaller
 EDGE = 0.05  # radius of the guided filter, face sizes
 SMOOTH = 1e-4  # variance of the picture, in [0, 1] squared, that is no edge
@@ -100,7 +101,7 @@ def find_matte(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     oval = landmarks[OVAL, :2].astype(np.float32)
     face = float(np.ptp(oval, axis=0).max())
-    factor = min(1.0, FACE_PX / face)
+    factor = min(1.0, FACE_PX / face, (MOST_PX / (height * width)) ** 0.5)
     small, oval, face = _shrunk(image, factor), oval * factor, face * factor
 
     size = np.array(small.shape[1::-1], np.float32)
