@@ -72,7 +72,7 @@ def animate(
     seed: Annotated[int, typer.Option(help="Same seed, same film.")] = 0,
     motion: Annotated[Path | None, typer.Option(help="Also write the motion: .npz, .csv (Live Link Face) or .json.")] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Also write what can be measured (.json, contact sheet beside it).")
+        Path | None, typer.Option(help="Also write what mediapipe, an extra, measures (.json, contact sheet beside it).")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one object: settings, timings by stage, RTF.")] = False,
     background: Annotated[
@@ -111,6 +111,7 @@ def animate(
     from mien import front
     from mien.media.film import check_alpha
     from mien.portrait.motion import check_take_suffix
+    from mien.portrait.tracking import load_tracker
 
     if image is None:
         image, landmarks = front.ASSETS / "astronaut.jpg", landmarks or front.ASSETS / "astronaut.json"
@@ -123,6 +124,7 @@ def animate(
         check_take_suffix(motion)
     if report is not None and report.suffix.lower() != ".json":
         raise ValueError(f"A report cannot be written as '{report.suffix}': use .json; its contact sheet is .png.")
+    judge = load_tracker("mediapipe") if report is not None else None
     if background == "transparent":
         check_alpha(out)
     controls = Controls(
@@ -143,7 +145,7 @@ def animate(
     if report is not None:
         from mien.portrait.evaluation import write_report
 
-        write_report(video.plain(), report)
+        write_report(video.plain(), report, judge)
     facts = video.facts()
     if json:
         typer.echo(jsonlib.dumps({"out": str(out), **facts}))

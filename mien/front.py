@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.emotion import Emotion
-from mien.media import FRAME_RATE, Sound, load_image, load_sound, read_frames, write_film
+from mien.media import FRAME_RATE, Sound, load_image, load_sound, probe, read_frames, write_film
 from mien.media.film import check_alpha
 from mien.portrait.controls import Controls
 from mien.portrait.framing import check_crop, crop_box
@@ -30,7 +30,6 @@ LEAST_FACE_PX = 40
 BREATH_S = 4.2  # of a calm breath, in and out
 RATES = (25, 30, 50, 60)  # frames a second of a film; motion is made at the first and set between its frames for others
 FAR_TURN, FARTHEST_TURN = 30, 45  # degrees from the front: beyond the one half a face is guessed, beyond the other unseen
-FILMS = {".mp4", ".mov", ".mkv", ".webm", ".avi"}
 ROUGH_EDGE = "The person stands out little from the background, the edge may be rough: a plainer picture looks better."
 Progress = Callable[[int, int], None]
 
@@ -214,10 +213,8 @@ class Animator:
             raise ValueError(f"Unknown motion mode '{motion_mode}': choose relative or absolute.")
         _check_rate(fps)
         motion, sound = self._motion_of(driving, motion_mode), _load_voice(audio) if audio is not None else None
-        if sound is None and isinstance(driving, str | Path) and Path(driving).suffix.lower() in FILMS:
-            from mien.media import probe
-
-            sound = load_sound(driving) if probe(driving).has_sound else None
+        if sound is None and _take(driving) is None and probe(driving).has_sound:
+            sound = load_sound(driving)
         values = steered(motion.values, controls, load_space())
         settings = {"driving": True, "motion_mode": motion_mode, "controls": asdict(controls), "fps": fps}
         frames = max(1, round(motion.duration_s * fps))
@@ -324,7 +321,7 @@ class Video:
     def plain(self) -> "Video":
         """The same take at 25 frames a second before the picture's own background: what a report is made of."""
         frames = max(1, round(self.frames * FRAME_RATE / self.fps))
-        return replace(self, backdrop=None, fps=FRAME_RATE, frames=frames)
+        return replace(self, backdrop=None, fps=FRAME_RATE, frames=frames, timings=dict(self.timings))
 
     def facts(self) -> dict[str, Any]:
         """What was done and how long it took: settings, size, frames, timings by stage, real-time factor, warnings."""
