@@ -176,7 +176,7 @@ class Mouth:
         told = [self.parted or plain - p > max(40.0, 0.5 * plain) for p in low]
         self.palest = [p + max(25.0, 0.35 * (plain - p)) if sure else 255.0 for p, sure in zip(low, told, strict=True)]
         whites = np.concatenate([polygon([*upper, *lower[::-1]]) for upper, lower, _ in EYES])
-        light = whites.mean(-1) - 0.7 * np.ptp(whites, axis=-1) if len(whites) else np.zeros(0)
+        light = paleness(whites)
         white = whites[light >= np.percentile(light, 80)].mean(0) if len(light) > 4 else self.skin * 1.1
         # Teeth lie in the mouth's shade: a little lighter than the white of the eyes, and of the skin's hue.
         chin = polygon([43, 106, 182, 83, 18, 313, 406, 335, 273, 422, 424, 418, 421, 200, 201, 194, 204, 202])
