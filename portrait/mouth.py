@@ -192,7 +192,7 @@ class Mouth:
         shadow = np.percentile(shades.mean(-1), 2) if len(shades) else 0.0
         red = self.lip / max(self.lip.max(), 1)
         depth = np.clip(0.7 * shadow, 0.1 * self.lip.mean(), 0.3 * self.lip.mean())
-        self.dark = (depth * red**1.5 / (red**1.5).mean()).astype(np.float32)
+        self.dark = (depth * red**1.5 / max((red**1.5).mean(), 1e-6)).astype(np.float32)
         self.crease = (0.5 * self.dark + 0.25 * self.lip).astype(np.float32)  # the line between closed lips
         self.tongue = (1.05 * self.lip.mean() * red**1.4).astype(np.float32)
 
