@@ -13,11 +13,12 @@ import os
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+Config = TypeVar("Config")
 FOLDER = Path(__file__).parent
 INDEX = "index.json"
 
@@ -46,6 +47,14 @@ class Checkpoint:
     tensors: "dict[str, Tensor]"
     config: dict[str, Any]
     path: Path
+
+    def built(self, kind: "type[Config]") -> "Config":
+        """The config as the dataclass of its model. Raises ValueError where the checkpoint is of another model."""
+        try:
+            return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in self.config.items()})
+        except TypeError as error:
+            wanted = kind.__name__.removesuffix("Config").lower()
+            raise ValueError(f"{self.path} holds another network, not the {wanted}: give the right file.") from error
 
 
 def index(folder: Path = FOLDER) -> list[Entry]:

@@ -191,6 +191,6 @@ def load_front(name_or_path: str = "front") -> Front:
     from mien import checkpoints
 
     checkpoint = checkpoints.load(name_or_path)
-    front = Front(FrontConfig(**checkpoint.config))
+    front = Front(checkpoint.built(FrontConfig))
     front.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()})
     return front.eval()

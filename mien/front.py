@@ -75,6 +75,8 @@ def animate(
         raise ValueError("A text cannot lead a portrait yet: give audio=, a recording of it; text= is then its transcript.")
     if audio is None and driving is None:
         raise ValueError("Nothing leads the portrait: give audio=, a voice, or driving=, a film or take to follow.")
+    if driving is not None and (emotion is not None or style is not None or gaze != "human"):
+        raise ValueError("What drives a portrait has its own feeling, manner and gaze: leave out emotion, style and gaze.")
     animator = Animator(
         image, background=background, crop=crop, size=size, face=face, landmarks=landmarks, tracker=tracker,
         tracker_model=tracker_model, model=model, device=device, load=driving is None,

@@ -26,7 +26,7 @@ class Performer:
 
     def __init__(self, model: str = "animator-nano", device: torch.device | str = "cpu"):
         checkpoint = checkpoints.load(model)
-        self.config = AnimatorConfig(**checkpoint.config)
+        self.config = checkpoint.built(AnimatorConfig)
         self.model = Animator(self.config)
         self.model.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()})
         self.model.eval().to(device)

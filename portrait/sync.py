@@ -173,6 +173,6 @@ def load_expert(name: str = "sync") -> SyncExpert:
     from mien import checkpoints
 
     checkpoint = checkpoints.load(name)
-    expert = SyncExpert(SyncConfig(**checkpoint.config))
+    expert = SyncExpert(checkpoint.built(SyncConfig))
     expert.load_state_dict({key: tensor.float() for key, tensor in checkpoint.tensors.items()})
     return expert.eval()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mien import checkpoints
+from mien.portrait.animator import AnimatorConfig
 
 TENSORS = {
     "layer.weight": torch.linspace(-1, 1, 15).reshape(3, 5),
@@ -125,3 +126,8 @@ def test_what_is_shipped_is_what_is_listed():
         assert entry.licence and (checkpoints.FOLDER / entry.card).is_file()
     assert {entry.file for entry in entries} == {path.name for path in checkpoints.FOLDER.glob("*.safetensors")}
     assert sum(entry.bytes for entry in entries) <= 55e6, "the wheel's budget for weights"
+
+
+def test_weights_of_another_network_are_told_in_a_sentence():
+    with pytest.raises(ValueError, match=r"matte\.safetensors holds another network, not the animator"):
+        checkpoints.load("matte").built(AnimatorConfig)

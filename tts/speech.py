@@ -95,7 +95,7 @@ class Narrator:
         self.voices = {
             name.removeprefix("voices."): tensors.pop(name) for name in sorted(tensors) if name.startswith("voices.")
         }
-        self.model = Synthesiser(SynthesiserConfig(**checkpoint.config))
+        self.model = Synthesiser(checkpoint.built(SynthesiserConfig))
         self.model.load_state_dict(tensors)
         self.model.eval()
 

@@ -7,7 +7,6 @@ says where to look. What is seen in a mirror is seen anew: the mean of both look
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -54,8 +53,7 @@ class MienTracker:
 
     def __init__(self, model: str | Path | None = None):
         saved = checkpoints.load(model or "tracker")
-        config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.config.items()}
-        network = TrackerNetwork(TrackerConfig(**config))
+        network = TrackerNetwork(saved.built(TrackerConfig))
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in saved.tensors.items()})
         for_use(network)
         self.network, self.config = network, network.config
