@@ -5,6 +5,8 @@ ear. So networks that recognise speech hear both sounds, and should hear the sam
 recognition loss of JHCodec).
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -46,6 +48,7 @@ class Listener:
 class WhisperEar(nn.Module):
     """The encoder of Whisper, frozen, hearing clips as short as they are. Raises FileNotFoundError without its weights."""
 
+    encoder: Any  # of transformers: a checker of types sees only a module
     filters: Tensor
     window: Tensor
 
