@@ -16,7 +16,8 @@ from mien.codec.phones import INDEX, from_kokoro
 from mien.training.__main__ import app
 from mien.training.tts import load_readings
 from mien.tts.model import Notes, Prosody, Synthesiser, SynthesiserConfig
-from mien.tts.score import MARKS, score_of_segments
+from mien.tts.score import MARKS, score_of_recording, score_of_segments
+from mien.tts.text import read_text
 
 HELLO = [
     ("h", 0.2, 0.25), ("ə", 0.25, 0.3), ("l", 0.3, 0.35), ("ˈ", 0.35, 0.4), ("O", 0.4, 0.5), (",", 0.5, 0.6),
@@ -53,6 +54,21 @@ def test_a_score_says_what_was_said_and_when():
     assert [MARKS[m] for m in score.marks] == ["^", "", "", "", "", ",", "", " ", "", "", "?"]
     assert score.stress.tolist() == [0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0]
     assert score.durations.tolist() == [20, 5, 5, 5, 15, 15, 5, 20, 5, 5, 20], "ten milliseconds each, to the sound's end"
+
+
+def test_words_are_laid_over_a_recording_with_the_rests_that_are_heard():
+    heard = [("sil", 5), ("HH", 3), ("AH", 3), ("L", 2), ("OW", 8), ("sil", 10), ("DH", 2), ("EH", 5), ("R", 4), ("sil", 6)]
+    odds = np.full((sum(n for _, n in heard), 40), 1e-3)
+    odds[np.arange(len(odds)), np.repeat([INDEX[phone] for phone, _ in heard], [n for _, n in heard])] = 0.96
+    words = read_text("Hello there.")
+    score = score_of_recording(words, odds)
+    assert score is not None and score.durations is not None
+    assert score.phones.tolist() == [INDEX[phone] for phone, _ in heard]
+    assert score.durations.tolist() == [2 * n for _, n in heard]
+    assert [MARKS[m] for m in score.marks] == ["^", "", "", "", "", ",", "", "", "", "."]
+    joined = score_of_recording(words, np.delete(odds, np.s_[21:31], 0))
+    assert joined is not None and [MARKS[m] for m in joined.marks] == ["^", "", "", "", " ", "", "", "", "."]
+    assert score_of_recording(read_text("Quite another sentence about sheep."), odds) is None
 
 
 def test_a_run_goes_to_its_end_and_its_weights_speak(tmp_path, teacher):

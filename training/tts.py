@@ -1,6 +1,7 @@
-"""Train the synthesiser, `python -m mien.training tts`, on teacher speech, whose phones' times are exact.
+"""Train the synthesiser, `python -m mien.training tts`, on teacher speech, whose phones' times are exact, and on readers.
 
-`prepare` turns it into scores, tokens and acoustic frames by the codec that is to speak; `TtsTask` learns from them.
+`prepare` turns them into scores, tokens and acoustic frames by the codec that is to speak; `TtsTask` learns from them. The
+words of a reader are laid over the sound by the speech front.
 """
 
 import json
@@ -16,18 +17,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien import checkpoints
-from mien.codec.front import FRAME_LENGTH
+from mien.codec.front import FRAME_LENGTH, Front, load_front
 from mien.codec.model import Codec, CodecConfig, load_codec
 from mien.codec.phones import SILENCE
 from mien.codec.vocoder import PITCH_LEAD, EnvelopeMeter
 from mien.media.sound import load_sound
 from mien.training.codec import through_silence
-from mien.training.speech import SAMPLE_RATE, find_pitch, manifest_rows, teacher_segments
+from mien.training.speech import NOT_SPEECH, SAMPLE_RATE, find_pitch, freely_licensed, manifest_rows, teacher_segments
 from mien.tts.model import SUB, Notes, Prosody, Synthesiser, SynthesiserConfig
-from mien.tts.score import score_of_segments
+from mien.tts.score import score_of_recording, score_of_segments
+from mien.tts.text import read_text
 
 LOUDNESS = 0.05  # RMS of a clip, as every voice is made to speak
 CLIPS_PER_SHARD = 256
+LEARNERS = {"speechocean762"}  # their English has other sounds than its dictionary
 PULL = 0.1  # how much of prosody's gradient reaches the notes, which sound shall shape
 NOTES = ("phones", "stress", "marks", "durations")
 
@@ -68,27 +71,37 @@ class Reading:
 
 
 def prepare(folders: Sequence[Path], out: Path, codec_name: str) -> Iterator[str]:
-    """Turn folders of English teacher speech into shards for `TtsTask`; yields a line of news for each.
+    """Turn folders of English speech into shards for `TtsTask`; yields a line of news for each.
 
-    folders: as `mien.training.speech.prepare` takes them; rows without phones are passed over. codec_name: name or path
-    of the codec. Shards that lie in `out` are kept.
+    folders: as `mien.training.speech.prepare` takes them. Passed over: what has neither phones nor a text, what may not be
+    learned from freely, and corpora of learners and of rooms. codec_name: name or path of the codec. Shards that lie in
+    `out` are kept.
     """
     out.mkdir(parents=True, exist_ok=True)
-    codec, meter = load_codec(codec_name), EnvelopeMeter()
-    rows = [r | {"path": folder / r["file"]} for folder in folders for r in manifest_rows(folder) if "phones" in r]
-    rows = [row for row in rows if row["language"].startswith("en")]
+    codec, meter, front = load_codec(codec_name), EnvelopeMeter(), load_front()
+    rows = [r | {"path": folder / r["file"]} for folder in folders for r in manifest_rows(folder) if _readable(r)]
     n_shards = -(-len(rows) // CLIPS_PER_SHARD)
     for n in range(n_shards):
         path = out / f"tts-{n:03d}.npz"
         if not path.exists():
-            readings = [_reading(row, codec, meter) for row in rows[n * CLIPS_PER_SHARD : (n + 1) * CLIPS_PER_SHARD]]
+            readings = [_reading(row, codec, meter, front) for row in rows[n * CLIPS_PER_SHARD : (n + 1) * CLIPS_PER_SHARD]]
             _write(path, [reading for reading in readings if reading is not None], codec.config)
         yield f"shard {n + 1} of {n_shards}: {path.name}"
 
 
-def _reading(row: dict[str, Any], codec: Codec, meter: EnvelopeMeter) -> Reading | None:
+def _readable(row: dict[str, Any]) -> bool:
+    if "phones" in row:
+        return row["language"].startswith("en")
+    native = row["corpus"] not in NOT_SPEECH | LEARNERS
+    return native and row["language"] == "en" and bool(row["text"].strip()) and freely_licensed(row["licence"])
+
+
+def _reading(row: dict[str, Any], codec: Codec, meter: EnvelopeMeter, front: Front) -> Reading | None:
     sound = load_sound(row["path"]).mono(SAMPLE_RATE)
-    score = score_of_segments(teacher_segments(row), len(sound) / SAMPLE_RATE)
+    if "phones" in row:
+        score = score_of_segments(teacher_segments(row), len(sound) / SAMPLE_RATE)
+    else:
+        score = score_of_recording(read_text(row["text"]), front.features(sound).posteriors_50hz)
     if score is None or score.durations is None:
         return None
     sound = sound * LOUDNESS / (float(np.sqrt(np.mean(sound**2))) + 1e-6)
@@ -103,7 +116,7 @@ def _reading(row: dict[str, Any], codec: Codec, meter: EnvelopeMeter) -> Reading
     digits = np.concatenate([tokens.semantic, tokens.tiers.reshape(len(tokens), -1)], 1)
     notes = {name: np.asarray(getattr(score, name)) for name in NOTES}
     frames = np.concatenate([envelope, log_pitch[:, None], voicing[:, None]], 1)
-    return Reading(notes, digits, frames, voice, row["voice"], row["split"])
+    return Reading(notes, digits, frames, voice, row.get("voice") or row["speaker_id"], row["split"])
 
 
 def _write(path: Path, readings: Sequence[Reading], codec: CodecConfig) -> None:

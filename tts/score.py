@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.codec.phones import INDEX, PAUSE, SILENCE, Segment
+from mien.codec.phones import INDEX, PAUSE, SILENCE, Segment, viterbi
 from mien.tts.text import Word
 
 MARKS = ("", " ", *PAUSE.strip('"()“”'), "^")  # none, a word's end, punctuation as in `PAUSE`, the score's beginning
 START = "^"
 FRAME_RATE = 100  # Hz, of durations
+HEARD_RATE = 50  # Hz, of a phone recogniser
+LEAST_FIT = -1.6  # mean log odds of what is said along a recording: below it words and sound do not belong together
+LEAST_REST = 3  # frames of 20 ms: a shorter silence between words is the closure of a stop
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,40 @@ def score_of_words(words: Sequence[Word]) -> Score:
         notes += said + ([(SILENCE, 0, pause)] if pause else [])
         owners += [number] * len(said) + ([-1] if pause else [])
     return Score(*_numbers(notes), words=np.array(owners))
+
+
+def score_of_recording(words: Sequence[Word], posteriors: np.ndarray) -> Score | None:
+    """The score of words that are heard in a recording, or None where they do not fit it.
+
+    posteriors: (T, 40) at 50 Hz, of the speech front. A reader may rest after any word, at both ends too.
+    """
+    notes, rests = [(SILENCE, 0, START)], [True]
+    for number, word in enumerate(words):
+        said = [(INDEX[phone], stress, "") for phone, stress in zip(word.phones, word.stress, strict=True)]
+        pause = word.pause or ("." if number + 1 == len(words) else ",")
+        notes += [*said[:-1], (*said[-1][:2], " "), (SILENCE, 0, pause)]
+        rests += [False] * len(said) + [True]
+    rest, states = np.array(rests), np.arange(len(notes))
+    before = np.stack([states, states - 1, np.where(rest[states - 1], states - 2, states)], 1)
+    cost = np.where(before < 0, np.inf, 0.0)
+    cost[:, 2] = np.where(rest[states - 1] & (states >= 2), 0.0, np.inf)
+    phones = np.array([note[0] for note in notes])
+    odds = np.log(posteriors[:, phones] + 1e-8)
+    with np.errstate(invalid="ignore"):
+        path = viterbi(odds, before.clip(0), cost, states <= 1, states >= len(states) - 2)
+    if path[0] > 1 or path[-1] < len(states) - 2 or odds[np.arange(len(path)), path].mean() < LEAST_FIT:
+        return None
+    lengths = np.bincount(path, minlength=len(states))
+    for short in np.flatnonzero(rest & (lengths < LEAST_REST))[:-1].tolist():
+        if 0 < short:
+            lengths[short + 1] += lengths[short]
+            lengths[short] = 0
+    lengths[-1] = max(lengths[-1], 1)
+    kept = [n for n in states.tolist() if n == 0 or lengths[n]]
+    said = [notes[n] for n in kept]
+    # A word's mark is on its rest, where there is one.
+    said = [(*s[:2], "") if s[2] == " " and rest[after] else s for s, after in zip(said, [*kept[1:], 0], strict=True)]
+    return Score(*_numbers(said), durations=FRAME_RATE // HEARD_RATE * lengths[kept])
 
 
 def _numbers(notes: Sequence[tuple[int, int, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
