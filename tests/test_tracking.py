@@ -301,6 +301,30 @@ def test_a_film_may_lose_its_face_and_find_it_again(ours, astronaut, shipped):
     assert apart(track.landmarks[3], shipped.landmarks + np.array([62, 0, 0]), axes=2) < 0.06
 
 
+@pytest.mark.parametrize(("black", "share"), [(True, 0.1), (False, 0.1), (True, 0.03), (False, 0.03)])
+def test_a_faded_picture_shows_its_face(ours, astronaut, shipped, black, share):
+    faded = np.round(astronaut * share if black else 255 - (255 - astronaut.astype(float)) * share).astype(np.uint8)
+    (face,) = ours.detect(faded)
+    assert apart(face.landmarks, shipped.landmarks, axes=2) < 0.04
+
+
+def test_a_picture_of_one_colour_with_grain_shows_nothing(ours):
+    rng = np.random.default_rng(0)
+    for level in (3, 128, 250):
+        assert ours.detect(np.clip(level + rng.normal(0, 3, (200, 260, 3)), 0, 255).astype(np.uint8)) == []
+        assert ours.detect(np.full((200, 260, 3), level, np.uint8)) == []
+
+
+def test_a_long_stretch_without_a_face_is_searched_now_and_then(ours, astronaut, monkeypatch):
+    searched = []
+    search = ours._detect
+    monkeypatch.setattr(ours, "_detect", lambda image: searched.append(image) or search(image))
+    nobody = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, astronaut.shape, np.uint8), (9, 9), 3)
+    track = ours.follow([*[nobody] * 33, *[astronaut] * 4])
+    assert len(searched) <= 13, "every frame was searched"
+    assert track.tracked.tolist() == [False] * 33 + [True] * 4, "frames before the search that found the face were lost"
+
+
 def test_steadying_leaves_lips_and_lids_alone(ours, shipped):
     eyes = [i for upper, lower, iris in geometry.EYES for i in (*upper, *lower, *iris)]
     assert ours._slowness[[*LIPS, *eyes]].max() < 0.01 and ours._slowness.max() > 0.9
