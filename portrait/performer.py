@@ -9,6 +9,7 @@ from torch import Tensor
 from mien import checkpoints
 from mien.portrait.animator import Animator, AnimatorConfig
 from mien.portrait.controls import Controls
+from mien.portrait.feelings import felt
 from mien.portrait.guarantees import Gaze, draw_plan, enforce, steadied
 from mien.portrait.motion import REGIONS, Motion, load_space
 from mien.portrait.sampling import Guidance, Schedule, load_scheduler, windows
@@ -67,11 +68,12 @@ class Performer:
         space = self.space
         plan = draw_plan(heard, emotion, seed, gaze, controls.blink)
         made = windows(
-            self.model, heard.features, emotion, style, space.aperture_direction * space.std,
+            self.model, heard.features, np.zeros_like(emotion), style, space.aperture_direction * space.std,
             seed=seed, guidance=guidance, schedule=schedule,
         )  # fmt: skip
         done, first_pose = 0, None
         for values in steadied(z * space.std + space.mean for z in made):
+            values = felt(values, emotion[done : done + len(values)])
             values[:, : REGIONS["scale"].stop] *= controls.head * HEAD_GAIN
             first_pose = values[0, :6].copy() if first_pose is None else first_pose
             yield enforce(values, plan[done : done + len(values)], space, first_pose, controls)
