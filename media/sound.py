@@ -1,7 +1,7 @@
 """Sound in and out: whatever can be heard becomes float32 in [-1, 1] at its own rate, in time with its pictures."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -17,7 +17,9 @@ from mien.media import limits
 from mien.media.container import decode, open_media, origin_s
 from mien.media.files import source_name, written_beside
 
-WRITES = {".wav": "WAV", ".flac": "FLAC"}
+WRITES = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
+CODES = {"WAV": "PCM_16", "FLAC": "PCM_16", "OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
+MP3_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)  # Hz; others become the first
 GAP_S = 0.05  # a hole in the time stamps longer than this is silence, a shorter one is rounding
 LAYOUTS = {1: "mono", 2: "stereo"}
 CHUNK = 65536  # samples that are resampled at a time
@@ -80,8 +82,7 @@ def load_sound(source: Any) -> Sound:
         sound, name = _from_pair(*source), "the sound"
     else:
         raise ValueError(
-            f"a sound came as {type(source).__name__}: "
-            "give a path, the bytes of a file or a pair (samples, sample_rate)."
+            f"a sound came as {type(source).__name__}: give a path, the bytes of a file or a pair (samples, sample_rate)."
         )
     if not sound.samples.size:
         raise ValueError(f"{name} is empty: give a sound of at least one sample.")
@@ -95,10 +96,24 @@ def load_sound(source: Any) -> Sound:
 
 
 def save_sound(path: str | os.PathLike, sound: Sound) -> None:
-    """Write a sound as 16-bit WAV or FLAC, by the path's ending."""
+    """Write a sound by the path's ending: .wav or .flac of 16 bits, .ogg (Vorbis) or .mp3."""
+    if Path(path).suffix.lower() == ".mp3" and sound.sample_rate not in MP3_RATES:
+        sound = sound.resampled(MP3_RATES[0])
+    blocks = (sound.samples[start : start + CHUNK] for start in range(0, len(sound.samples), CHUNK))
+    written_in_blocks(path, blocks, sound.sample_rate, sound.samples.shape[1])
+
+
+def written_in_blocks(path: str | os.PathLike, blocks: Iterable[np.ndarray], sample_rate: int, channels: int = 1) -> None:
+    """Write a sound as it comes, blocks (S, channels) float32: it appears at `path` when it is whole, or not at all.
+
+    Endings as in `save_sound`; sample_rate is one that the ending can hold. Raises FileNotFoundError or ValueError with one
+    sentence before the first block is asked for; whatever `blocks` raises passes through.
+    """
     with written_beside(path, WRITES) as part:
         kind = WRITES[Path(path).suffix.lower()]
-        soundfile.write(part, sound.samples, sound.sample_rate, subtype="PCM_16", format=kind)
+        with soundfile.SoundFile(part, "w", sample_rate, channels, CODES[kind], format=kind) as file:
+            for block in blocks:
+                file.write(block)
 
 
 def _from_file(source: str | os.PathLike | bytes) -> Sound:

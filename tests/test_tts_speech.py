@@ -11,9 +11,14 @@ from mien import checkpoints
 from mien.codec.model import load_codec
 from mien.codec.vocoder import Acoustics
 from mien.emotion import CATEGORIES
+from mien.media import load_sound
+from mien.tts import synthesis
 from mien.tts.feeling import FEELINGS, change_of, moved
 from mien.tts.model import Synthesiser, SynthesiserConfig
-from mien.tts.speech import Narrator
+from mien.tts.speech import BREATH, Narrator, breaths, joined
+from mien.tts.subtitles import as_written, lines, srt, vtt
+from mien.tts.text import read_text
+from mien.tts.voices import VOICES, named
 
 SMALL = {
     "width": 16, "heads": 2, "note_blocks": 1, "frame_blocks": 1, "fine_width": 16, "fine_blocks": 1, "flow_blocks": 1,
@@ -50,10 +55,79 @@ def test_pauses_and_pace_are_as_written(narrator):
     )
 
 
-def test_the_same_seed_says_the_same_and_subtitles_tell_when(narrator):
+def test_the_same_seed_says_the_same_and_subtitles_tell_when(narrator, tmp_path: Path):
     a, b = (narrator.speak("Say it again.", "anna", seed=3) for _ in range(2))
     assert np.array_equal(a.samples, b.samples)
-    assert a.srt().startswith("1\n00:00:00,") and a.vtt().startswith("WEBVTT\n\n00:00:00.") and "Say it again" in a.srt()
+    srt, vtt = (a.save(tmp_path / f"a.{ending}").read_text() for ending in ("srt", "vtt"))
+    assert srt.startswith("1\n00:00:00,") and vtt.startswith("WEBVTT\n\n00:00:00.") and "\nSay it again.\n" in srt
+
+
+def test_a_sentence_is_the_same_in_pieces_as_whole(narrator, monkeypatch: pytest.MonkeyPatch):
+    text = "A sentence of some length, which is said in more than one piece, [angry] and then in another mood. [/angry] So!"
+    parts = list(narrator.stream(text, "anna"))
+    assert len(parts) > 4 and parts[0].duration_s < 0.6
+    whole = joined(parts)
+    monkeypatch.setattr(synthesis, "FIRST_PIECE", 10_000)
+    again = narrator.speak(text, "anna")
+    np.testing.assert_allclose(whole.samples, again.samples, atol=1e-5)
+    assert [w for w, _, _ in whole.words] == [w for w, _, _ in again.words]
+    assert [p.phone for p in whole.phones] == [p.phone for p in again.phones]
+    assert all(a.end_s == pytest.approx(b.start_s) for a, b in zip(whole.phones, whole.phones[1:], strict=False))
+    assert (
+        "".join(whole.written).strip() == "A sentence of some length, which is said in more than one piece, and then in "
+        "another mood. So!"
+    )
+    angry = whole.emotion.frames(len(whole.tokens))[:, CATEGORIES.index("angry")]
+    assert angry[0] == 0 and angry.max() == 1 and angry[-1] < 1
+
+
+def test_a_sentence_without_end_is_said_in_breaths():
+    words = read_text("one two three four five six seven, eight nine ten, " * 9)
+    parts = list(breaths(words))
+    assert sum(map(len, parts)) == len(words) and max(map(len, parts)) <= BREATH
+    assert all(part[-1].pause == "," for part in parts)
+    assert max(map(len, breaths(read_text("word " * 200)))) <= BREATH
+
+
+def test_a_text_is_written_as_it_is_said(narrator, tmp_path: Path):
+    done: list[tuple[int, int]] = []
+    for ending in ("wav", "flac", "ogg", "mp3"):
+        done.clear()
+        speech = narrator.write(
+            tmp_path / f"a.{ending}", "One two. Three.", "anna", progress=lambda *told: done.append(told)
+        )
+        assert load_sound(tmp_path / f"a.{ending}").duration_s == pytest.approx(speech.duration_s, abs=0.1)
+        assert done == [(2, 3), (3, 3)] and not speech.samples.size and len(speech.words) == 3
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        narrator.write(tmp_path / "b.wav", "One two. Three.", "anna", progress=stop)
+    with pytest.raises(ValueError, match="choose one of them"):
+        narrator.write(tmp_path / "b.doc", "One two.", "anna")
+    assert not list(tmp_path.glob("b*"))
+
+
+def test_the_text_itself_stands_in_the_subtitles():
+    text = 'He paid *$5.50* [pause 1] for "it", she said. [sad] Well-known & <old>.[/sad]'
+    words = read_text(text)
+    written = as_written(text, words)
+    assert "".join(written).strip() == 'He paid $5.50 for "it", she said. Well-known & <old>.'
+    times = [(word.text, 0.4 * n, 0.4 * n + 0.4) for n, word in enumerate(words)]
+    cues = list(lines(times, written))
+    assert [line for line, _, _ in cues][-1] == "Well-known & <old>."
+    assert "&lt;old>" in vtt(iter(cues)) and "<old>" in srt(iter(cues))
+
+
+def test_named_voices_are_blended_from_what_is_stored():
+    stored = {"af_heart": np.ones(3), "af_bella": np.zeros(3), "someone": np.ones(3)}
+    known = named(stored)
+    assert (
+        list(known) == ["clara", "ruby", "nora", "af_heart", "af_bella", "someone"] and known["nora"].tolist() == [0.5] * 3
+    )
+    assert len({voice.name for voice in VOICES}) == 12
+    assert all(sum(voice.learned_from.values()) == pytest.approx(1) for voice in VOICES)
 
 
 def test_feelings_move_pitch_and_loudness_by_as_much_as_they_are_felt():
@@ -76,7 +150,10 @@ def test_feelings_move_pitch_and_loudness_by_as_much_as_they_are_felt():
 
 def test_what_cannot_be_said_is_told_in_a_sentence(narrator, tmp_path: Path):
     for text, manner, message in (
-        ("Hi", {"voice": "bob"}, "no voice 'bob': give a recording or one of anna"),
+        ("Hi", {"voice": "bob"}, "no voice 'bob': Give a recording or one of anna"),
+        ("Hi", {"voice": "Ana"}, "did you mean anna"),
+        ("Hi", {"voice": (np.zeros(16_000), 16_000)}, "1.0 s long: give 3 s or more"),
+        ("Hi", {"intensity": 3.0}, "intensity 3 is out of range"),
         ("Hi", {"speed": 9.0}, "speed 9 is out of range"),
         ("…", {}, "nothing to say"),
         ("Hi", {"emotion": "hapy"}, "happy"),

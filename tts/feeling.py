@@ -50,12 +50,15 @@ def change_of(weights: np.ndarray) -> Change:
     return Change(*(float(sum(w * getattr(c, field) for w, c in parts)) for field in names))
 
 
-def moved(frames: Acoustics, change: Change) -> Acoustics:
-    """Acoustic frames of one utterance as a feeling would have them: their pitch around its mean, and their envelopes."""
+def moved(frames: Acoustics, change: Change, pitch: float | None = None) -> Acoustics:
+    """Acoustic frames as a feeling would have them: their envelopes, and their pitch around its mean.
+
+    pitch: that mean, ln Hz, where the frames are a piece of an utterance; None: they are a whole one.
+    """
     voiced = frames.voicing + 1e-6
-    mean = (frames.log_pitch * voiced).sum(1, keepdim=True) / voiced.sum(1, keepdim=True)
-    pitch = mean + change.level * math.log(2) / 12 + (frames.log_pitch - mean) * math.exp(change.spread)
+    mean = (frames.log_pitch * voiced).sum(1, keepdim=True) / voiced.sum(1, keepdim=True) if pitch is None else pitch
+    log_pitch = mean + change.level * math.log(2) / 12 + (frames.log_pitch - mean) * math.exp(change.spread)
     low, high = (math.log(hertz) for hertz in TILT_HZ)
     centres = torch.from_numpy(mel_centres(frames.envelope.shape[-1])).float().log()
     ramp = ((centres - low) / (high - low)).clamp(0, 1) - 0.5
-    return Acoustics(frames.envelope + (change.energy + change.tilt * ramp) / DB, pitch, frames.voicing)
+    return Acoustics(frames.envelope + (change.energy + change.tilt * ramp) / DB, log_pitch, frames.voicing)

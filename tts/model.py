@@ -24,6 +24,7 @@ from mien.layers.attention import SelfAttention, TimeEmbedding, modulate, rotary
 from mien.tts.score import MARKS
 
 SUB = 4  # acoustic frames in a codec frame
+REACH = 3  # places to either side that a block's convolution sees
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Block(nn.Module):
     def __init__(self, width: int, condition: int, *, heads: int = 0, expansion: int = 3, dropout: float = 0.0):
         super().__init__()
         self.attention = SelfAttention(width, heads) if heads else None
-        self.conv = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.conv = nn.Conv1d(width, width, 2 * REACH + 1, padding=REACH, groups=width)
         self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2 if heads else 1))
         self.modulation = nn.Linear(condition, 2 * width * len(self.norms))
         nn.init.zeros_(self.modulation.weight)
@@ -211,6 +212,10 @@ class Synthesiser(nn.Module):
             x = block(x, condition, present)
         x = self.fine_norm(x)
         return self.expected(x), x
+
+    def reach(self, steps: int = 4) -> int:
+        """Acoustic frames to either side on which a frame of `sharpen` and `draw` together depends."""
+        return REACH * (self.config.fine_blocks + steps * self.config.flow_blocks)
 
     def draw(
         self, expected: Tensor, known: Tensor, condition: Tensor, noise: Tensor, steps: int = 4, temperature: float = 0.7

@@ -1,236 +1,225 @@
-"""Speech from text: `Narrator` reads sentence by sentence, so that a long text sounds at once and needs no more memory.
+"""Speech from text: `Narrator` reads a text sentence by sentence, so that it sounds at once and needs no more memory.
 
-    read_text    text -> words: phones, stress, pauses, marks
-    score        words of one sentence and feeling -> notes
-    plan         notes -> durations, pitch, energy; pace, emphasis and feeling change them here
-    draw         acoustic frames, moved by the feeling -> the codec's vocoder -> sound
+read_text    text -> words: phones, stress, pauses, marks
+breaths      words -> sentences, and parts of long ones; each has one feeling
+engine       a part, a voice and a feeling -> the times of its phones, and its sound in pieces
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from mien import checkpoints
-from mien.codec.model import Codec, bend, load_codec
-from mien.codec.phones import PHONES, Segment
+from mien.codec.model import Codec
+from mien.codec.phones import Segment
 from mien.codec.tokens import Tokens
-from mien.codec.vocoder import SAMPLE_RATE, Acoustics, VocoderState
+from mien.codec.vocoder import SAMPLE_RATE
 from mien.emotion import Emotion
 from mien.media import load_sound, save_sound
-from mien.media.sound import Sound
-from mien.tts.feeling import DB, Change, change_of, moved
-from mien.tts.model import SUB, Notes, Prosody, Synthesiser, SynthesiserConfig
-from mien.tts.score import FRAME_RATE, score_of_words
+from mien.media.sound import Sound, written_in_blocks
+from mien.tts import subtitles
+from mien.tts.engines import Engine, Utterance, load_engine
+from mien.tts.feeling import change_of
 from mien.tts.text import Word, read_text
+from mien.tts.voices import DEFAULT, no_voice
 
-FIRST_REST = 5  # frames of 10 ms before the first word
-EMPHASIS = Change(level=2.5, energy=3.0, pace=0.2)  # of an emphasised word's stressed vowel; the rest of it half
 SPEEDS = (0.5, 2.0)
 LEAST_VOICE_S = 3.0  # of a recording whose voice is to be taken
+BREATH, LEAST_BREATH = 32, 8  # words that are said in one breath, at most and, where one may choose, at least
+STRENGTH = ",;:—….?!"  # of pauses, from weak to strong
+AUTO = "auto"
+TICK_S = 0.001
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Speech:
     """What was said.
 
-    samples: (S,) float32 in [-1, 1] at 16 kHz. words: each with the seconds it begins and ends at. phones: the same for
-    phones, rests as "sil". tokens: what the codec calls it, T = S / 640 frames.
+    samples: (S,) float32 in [-1, 1] at `rate` Hz. words: each with the seconds it begins and ends at. written: beside
+    them, what the text has for it, see `subtitles.as_written`. phones: their times, rests as "sil". tokens: what the codec
+    calls it, a frame every 40 ms. emotion: what is felt along it.
+    Of a piece of a stream, words and phones are those that begin in it: the last may end in the next.
     """
 
     samples: np.ndarray
     words: tuple[tuple[str, float, float], ...]
+    written: tuple[str, ...]
     phones: tuple[Segment, ...]
     tokens: Tokens
+    emotion: Emotion
     rate: int = SAMPLE_RATE
 
     @property
     def duration_s(self) -> float:
         """How long it is."""
-        return len(self.samples) / self.rate
+        return self.tokens.n_samples / SAMPLE_RATE
 
-    def save(self, path: str | Path) -> None:
-        """Write the sound: .wav or .flac."""
-        save_sound(path, Sound(self.samples[:, None], self.rate))
+    @property
+    def sound(self) -> Sound:
+        """Its sound, as other rooms take it."""
+        return Sound(self.samples[:, None], self.rate)
 
-    def srt(self) -> str:
-        """Its sentences as subtitles."""
-        return "\n".join(
-            f"{n}\n{_clock(a, ',')} --> {_clock(b, ',')}\n{line}\n" for n, (line, a, b) in enumerate(self._lines(), 1)
-        )
+    def save(self, path: str | Path) -> Path:
+        """Write it by the path's ending: .wav, .flac, .ogg or .mp3; .srt or .vtt, its sentences as subtitles."""
+        path = Path(path)
+        if path.suffix.lower() in subtitles.WRITES:
+            subtitles.save(path, self.words, self.written)
+        else:
+            save_sound(path, self.sound)
+        return path
 
-    def vtt(self) -> str:
-        """The same for the web."""
-        cues = (f"{_clock(a, '.')} --> {_clock(b, '.')}\n{line}\n" for line, a, b in self._lines())
-        return "WEBVTT\n\n" + "\n".join(cues)
-
-    def _lines(self, longest_s: float = 4.0) -> Iterator[tuple[str, float, float]]:
-        """Words in lines: a new one after a rest, or when one gets long."""
-        line: list[tuple[str, float, float]] = []
-        for word in self.words:
-            if line and (word[1] - line[-1][2] > 0.15 or word[2] - line[0][1] > longest_s):
-                yield " ".join(text for text, _, _ in line), line[0][1], line[-1][2]
-                line = []
-            line.append(word)
-        if line:
-            yield " ".join(text for text, _, _ in line), line[0][1], line[-1][2]
+    def facts(self) -> dict[str, Any]:
+        """What JSON can hold of it: length, words and phones with their times in seconds, emotion."""
+        words = [{"word": word, "start_s": round(a, 3), "end_s": round(b, 3)} for word, a, b in self.words]
+        phones = [{"phone": p.phone, "start_s": round(p.start_s, 3), "end_s": round(p.end_s, 3)} for p in self.phones]
+        return {"duration_s": self.duration_s, "emotion": str(self.emotion), "words": words, "phones": phones}
 
 
-def _clock(seconds: float, point: str) -> str:
-    ms = round(seconds * 1000)
-    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"
+def joined(parts: Sequence[Speech]) -> Speech:
+    """Pieces that follow one another as one."""
+    words: list[tuple[str, float, float]] = []
+    phones: list[Segment] = []
+    feelings: list[tuple[float, tuple[float, ...]]] = []
+    start = 0.0
+    for part in parts:
+        words += [(word, a + start, b + start) for word, a, b in part.words]
+        phones += [replace(p, start_s=p.start_s + start, end_s=p.end_s + start) for p in part.phones]
+        for at, weights in zip(part.emotion.times_s, part.emotion.weights, strict=True):
+            if not feelings or feelings[-1][1] != weights:
+                feelings.append((at + start, weights))
+        start += part.duration_s
+    tokens = {name: np.concatenate([getattr(part.tokens, name) for part in parts]) for name in ("semantic", "tiers")}
+    return Speech(
+        np.concatenate([part.samples for part in parts]),
+        tuple(words),
+        tuple(text for part in parts for text in part.written),
+        tuple(phones),
+        replace(parts[0].tokens, **tokens, n_samples=sum(part.tokens.n_samples for part in parts)),
+        Emotion(tuple(at for at, _ in feelings), tuple(weights for _, weights in feelings)),
+        parts[0].rate,
+    )
 
 
 class Narrator:
-    """A synthesiser and its voices, ready to read any number of texts."""
+    """An engine and its voices, ready to read any number of texts. engine: itself, or a synthesiser's name or path."""
 
-    def __init__(self, name_or_path: str = "tts-en"):
-        checkpoint = checkpoints.load(name_or_path)
-        tensors = {name: tensor.float() for name, tensor in checkpoint.tensors.items()}
-        self.voices = {
-            name.removeprefix("voices."): tensors.pop(name) for name in sorted(tensors) if name.startswith("voices.")
-        }
-        self.model = Synthesiser(checkpoint.built(SynthesiserConfig))
-        self.model.load_state_dict(tensors)
-        self.model.eval()
+    def __init__(self, engine: Engine | str | Path = "tts-en"):
+        self.engine = load_engine("mien", engine) if isinstance(engine, str | Path) else engine
 
-    @cached_property
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """The names that `voice` knows."""
+        return tuple(self.engine.voices)
+
+    @property
     def codec(self) -> Codec:
-        """The codec whose tokens are spoken. Raises ValueError where the one that is there is another."""
-        return load_codec(self.model.config.codec)
+        """The codec whose tokens are spoken."""
+        return self.engine.codec
 
-    def voice(self, voice: Any) -> torch.Tensor:
-        """Values of G (24,) of a named voice, or of a recording of somebody's speech (with their consent).
+    def voice(self, voice: Any) -> Any:
+        """A voice by its name, or from a recording of somebody's speech (with their consent), as the engine knows it.
 
         Raises ValueError for an unknown name or a recording of less than 3 s.
         """
-        if isinstance(voice, str) and voice in self.voices:
-            return self.voices[voice]
-        if isinstance(voice, str) and not Path(voice).exists():
-            raise ValueError(f"There is no voice '{voice}': give a recording or one of {', '.join(self.voices)}.")
+        if isinstance(voice, str) and voice.lower() in self.engine.voices:
+            return self.engine.voices[voice.lower()]
+        if isinstance(voice, str | Path) and not Path(voice).exists():
+            raise no_voice(str(voice), self.engine.voices)
         samples = load_sound(voice).mono(SAMPLE_RATE)
         if len(samples) < LEAST_VOICE_S * SAMPLE_RATE:
             long = len(samples) / SAMPLE_RATE
             raise ValueError(f"The recording of the voice is {long:.1f} s long: give {LEAST_VOICE_S:g} s or more.")
-        digits = torch.from_numpy(self.codec.encode(samples, 0).voice[-1].astype(np.int64))
-        return self.codec.encoder.voice_quantiser.values(digits)
+        return self.engine.listen(samples)
 
-    def speak(self, text: str, voice: Any = "af_heart", **manner: Any) -> Speech:
+    def speak(self, text: str, voice: Any = DEFAULT, emotion: Any = None, **manner: Any) -> Speech:
         """Read a text; arguments as in `stream`."""
-        parts, words, phones, start = list(self.stream(text, voice, **manner)), [], [], 0.0
-        for part in parts:
-            words += [(word, a + start, b + start) for word, a, b in part.words]
-            phones += [replace(p, start_s=p.start_s + start, end_s=p.end_s + start) for p in part.phones]
-            start += part.duration_s
-        tokens = parts[0].tokens
-        joined = {name: np.concatenate([getattr(part.tokens, name) for part in parts]) for name in ("semantic", "tiers")}
-        tokens = replace(tokens, **joined, n_samples=sum(part.tokens.n_samples for part in parts))
-        return Speech(np.concatenate([part.samples for part in parts]), tuple(words), tuple(phones), tokens)
+        return joined(list(self.stream(text, voice, emotion, **manner)))
+
+    def write(self, path: str | Path, text: str, voice: Any = DEFAULT, emotion: Any = None, **manner: Any) -> Speech:
+        """Read a text into a sound file as it is said, in memory that does not grow with the sound; arguments as in
+        `stream`. The file is there when it is whole. Returns the speech without its samples."""
+        parts: list[Speech] = []
+
+        def said() -> Iterator[np.ndarray]:
+            for part in self.stream(text, voice, emotion, **manner):
+                parts.append(replace(part, samples=part.samples[:0]))
+                yield part.samples[:, None]
+
+        written_in_blocks(path, said(), self.engine.rate)
+        return joined(parts)
 
     def stream(
         self,
         text: str,
-        voice: Any = "af_heart",
+        voice: Any = DEFAULT,
         emotion: Any = None,
         *,
         intensity: float = 1.0,
         speed: float = 1.0,
         language: str = "en",
         seed: int = 0,
+        progress: Progress | None = None,
     ) -> Iterator[Speech]:
-        """Read a text, sentence by sentence.
+        """Read a text in pieces: the first half a second long, later ones longer, none longer than a sentence.
 
         text: with the marks of `read_text`. voice: see `voice`. emotion, intensity: see `Emotion.read`; marks in the text go
-        before. speed: 0.5 to 2, 1 is the voice's own. seed: same seed, same sound. Raises ValueError in one sentence.
+        before, and "auto" takes from each sentence what it expresses. speed: 0.5 to 2, 1 is the voice's own. seed: same
+        seed, same sound. progress: called with (words said, words in all). Raises ValueError in one sentence.
         """
         if not SPEEDS[0] <= speed <= SPEEDS[1]:
             raise ValueError(f"speed {speed:g} is out of range: give {SPEEDS[0]:g} (slow) to {SPEEDS[1]:g}, 1 is natural.")
-        feeling, words, values = Emotion.read(emotion, intensity), read_text(text, language), self.voice(voice)
-        generator, state = torch.Generator().manual_seed(seed), self.codec.vocoder.start()
-        for _, group in groupby(words, lambda word: (word.sentence, word.emotion)):
-            said = list(group)
-            weights = np.array((said[0].emotion or feeling).weights).mean(0)
-            part, state = self._read(said, values, change_of(weights), speed, generator, state)
-            yield part
+        feeling = None if emotion == AUTO else Emotion.read(emotion, intensity)
+        Emotion.read(None, intensity)  # refused before anything is said
+        words, chosen = read_text(text, language), self.voice(voice)
+        written, done, time_s = subtitles.as_written(text, words), 0, 0.0
+        for part in breaths(words):
+            felt = part[0].emotion or feeling or Emotion.from_text(" ".join(w.text for w in part)).scaled(intensity)
+            weights = felt.frames(1 + round(25 * time_s))[-1]
+            said = self.engine.say(part, chosen, change_of(weights), speed, seed + done)
+            texts = written[done : done + len(part)]
+            emotion_here = Emotion((0.0,), (tuple(weights.tolist()),))
+            for piece in _pieces(said, part, texts, emotion_here, self.engine.rate):
+                time_s += piece.duration_s
+                yield piece
+            done += len(part)
+            if progress is not None:
+                progress(done, len(words))
 
-    @torch.inference_mode()
-    def _read(
-        self,
-        words: Sequence[Word],
-        voice: torch.Tensor,
-        change: Change,
-        speed: float,
-        generator: torch.Generator,
-        state: VocoderState,
-    ) -> tuple[Speech, VocoderState]:
-        model, score = self.model, score_of_words(words)
-        assert score.words is not None
-        phones, stress, marks = (torch.from_numpy(x)[None] for x in (score.phones, score.stress, score.marks))
-        notes = Notes(phones, stress, marks, torch.ones(1, len(score), dtype=torch.bool))
-        condition = model.steer(voice[None])
-        read = model.read(notes, condition)
-        plan = model.plan(read, condition, notes.present)
-        accent = np.array([w >= 0 and words[w].emphasis for w in score.words]) * np.where(score.stress == 1, 1.0, 0.5)
-        plan, durations = _said(plan, score.words, words, torch.from_numpy(accent).float(), change, speed)
-        n_frames = int(durations.sum()) // SUB
-        laid = model.lay_out(read, plan, durations, n_frames)
-        hidden = model.decode(laid, condition, torch.ones(1, n_frames, dtype=torch.bool))
-        expected, known = model.sharpen(hidden, laid, condition)
-        noise = torch.randn(expected.shape, generator=generator)
-        frames = model.draw(expected, known, condition, noise) * model.spread + model.mean
-        acoustics = moved(
-            Acoustics(1.0 + frames[..., :-2], 5.0 + 0.4 * frames[..., -2], ((frames[..., -1] + 1) / 2).clamp(0, 1)), change
+
+def breaths(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
+    """Sentences, parts of them that feel otherwise, and long ones cut where they pause: what is planned as one."""
+    for _, group in groupby(words, lambda word: (word.sentence, word.emotion)):
+        rest = list(group)
+        while len(rest) > BREATH:
+            ends = range(LEAST_BREATH, BREATH + 1)
+            end = max(ends, key=lambda n: (STRENGTH.find(rest[n - 1].pause or " "), n))
+            yield rest[:end]
+            rest = rest[end:]
+        yield rest
+
+
+def _pieces(said: Utterance, words: Sequence[Word], written: Sequence[str], emotion: Emotion, rate: int) -> Iterator[Speech]:
+    """An utterance as pieces of speech: each has the words and phones that begin in it."""
+    spans: dict[int, tuple[float, float]] = {}
+    for phone, owner in zip(said.phones, said.owners, strict=True):
+        if owner >= 0:
+            spans[owner] = (spans.get(owner, (phone.start_s, 0.0))[0], phone.end_s)
+    begin = -TICK_S / 2  # phones begin at ticks, pieces as well: half a tick before there is no doubt which comes first
+    for samples, tokens in said.pieces:
+        end, start = begin + tokens.n_samples / SAMPLE_RATE, begin + TICK_S / 2
+        here = [n for n, (a, _) in spans.items() if begin <= a < end]
+        phones = [p for p in said.phones if begin <= p.start_s < end]
+        yield Speech(
+            samples,
+            tuple((words[n].text, spans[n][0] - start, spans[n][1] - start) for n in here),
+            tuple(written[n] for n in here),
+            tuple(replace(p, start_s=p.start_s - start, end_s=p.end_s - start) for p in phones),
+            tokens,
+            emotion,
+            rate,
         )
-        samples, state = self.codec.vocoder(acoustics, state)
-        digits = torch.stack([part[0].argmax(-1) for part in model.logits(hidden)], -1).numpy().astype(np.uint8)
-        ends = durations[0].cumsum(0).numpy() / FRAME_RATE
-        return self._speech(bend(samples[0]).numpy(), digits, voice, score.phones, score.words, words, ends), state
-
-    def _speech(
-        self,
-        samples: np.ndarray,
-        digits: np.ndarray,
-        voice: torch.Tensor,
-        phones: np.ndarray,
-        owners: np.ndarray,
-        words: Sequence[Word],
-        ends: np.ndarray,
-    ) -> Speech:
-        starts = np.r_[0.0, ends[:-1]]
-        layout, n = self.model.config.layout, len(self.model.config.layout.semantic)
-        levels = np.array(layout.voice)
-        voice_digits = np.clip(np.floor((voice.numpy() / 12**0.5 + 0.5) * levels), 0, levels - 1).astype(np.uint8)
-        tiers = digits[:, n:].reshape(len(digits), layout.tiers, -1)
-        tokens = Tokens(
-            digits[:, :n], tiers, voice_digits[None], np.zeros(1, int), len(samples), self.model.config.codec, layout
-        )
-        said = []
-        for number, word in enumerate(words):
-            at = np.flatnonzero(owners == number)
-            said.append((word.text, float(starts[at[0]]), float(ends[at[-1]])))
-        segments = tuple(
-            Segment(PHONES[p], float(a), float(b)) for p, a, b in zip(phones.tolist(), starts, ends, strict=True)
-        )
-        return Speech(samples, tuple(said), segments, tokens)
-
-
-def _said(
-    plan: Prosody, owners: np.ndarray, words: Sequence[Word], accent: torch.Tensor, change: Change, speed: float
-) -> tuple[Prosody, torch.Tensor]:
-    """The plan as it is to be said, and durations (1, N) in whole frames of 10 ms, their sum whole frames of 25 Hz."""
-    rests = torch.from_numpy(owners < 0)
-    length = plan.durations.expm1().clamp(min=2.0) / speed
-    length = length * torch.where(rests, change.pause, change.pace).exp() * (EMPHASIS.pace * accent).exp()
-    length[0, 0] = FIRST_REST
-    for note in np.flatnonzero(owners < 0)[1:].tolist():
-        length[0, note] += FRAME_RATE * words[int(owners[note - 1])].rest_s
-    ends = length.cumsum(1).round()
-    ends[0, -1] = SUB * torch.ceil(ends[0, -1] / SUB)
-    pitch = plan.pitch + accent * EMPHASIS.level * np.log(2) / 12 / 0.4
-    energy = plan.energy + accent * EMPHASIS.energy / DB
-    return Prosody(plan.durations, pitch, energy), ends.diff(dim=1, prepend=torch.zeros(1, 1)).long()
+        begin = end
