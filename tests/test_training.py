@@ -109,8 +109,7 @@ def test_mistakes_in_configs_and_folders_are_one_sentence(tmp_path):
 
 
 def test_blinks_are_taken_out_of_lids_and_nothing_else():
-    from mien.portrait.motion import REGIONS, rest_values
-    from mien.training.animator import without_blinks
+    from mien.portrait.motion import REGIONS, rest_values, without_blinks
 
     values = rest_values(60)
     values[:, REGIONS["lids"]] = 0.9

@@ -19,7 +19,7 @@ from mien.emotion.facs import RECIPES, blendshapes
 from mien.media.sound import load_sound
 from mien.portrait import geometry
 from mien.portrait.animator import EMOTIONS, GATE_REGIONS, MEMORY, WINDOW, Animator, AnimatorConfig, Conditions
-from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace, load_space, rest_values
+from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace, load_space, rest_values, without_blinks
 from mien.portrait.sampling import windows
 from mien.portrait.speech import speech_features
 from mien.portrait.tracking import BLENDSHAPES, Track
@@ -87,21 +87,6 @@ def _shifted(features: np.ndarray, offset: int, frames: int) -> np.ndarray:
     """Speech features moved onto the film's clock: frame n of a film that is `offset` late shows frame n - offset."""
     index = np.clip(np.arange(frames) - offset, 0, len(features) - 1)
     return features[index]
-
-
-def without_blinks(values: np.ndarray) -> np.ndarray:
-    """Lids as they were but for blinks, which the guarantees make: (T, 36) to the same."""
-    out = values.copy()
-    lids = values[:, REGIONS["lids"]]
-    usual = np.stack([np.median(lids[max(0, i - 12) : i + 13], axis=0) for i in range(len(lids))])
-    shut = (lids < 0.75 * usual).any(1)
-    shut = np.convolve(shut, np.ones(5), "same") > 0
-    if shut.any() and not shut.all():
-        open_frames = np.flatnonzero(~shut)
-        for column in range(REGIONS["lids"].start, REGIONS["lids"].stop):
-            out[shut, column] = np.interp(np.flatnonzero(shut), open_frames, values[open_frames, column])
-    out[:, REGIONS["lids"]] = np.clip(out[:, REGIONS["lids"]], 0.3, 1.4)
-    return out
 
 
 def sound_views(wave: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
