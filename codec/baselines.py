@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mien.layers.extras import install
 from mien.media import Sound
 
 RATE = 16_000  # Hz, of what every system gets and gives
@@ -94,7 +95,7 @@ class Peer:
         try:
             import transformers
         except ModuleNotFoundError:
-            raise ModuleNotFoundError(f"{model} needs transformers: pip install 'mien[eval]'.") from None
+            raise ModuleNotFoundError(f"{model} needs transformers: {install('eval')}.") from None
         try:
             config: Any = transformers.AutoConfig.from_pretrained(model, local_files_only=True)
             kind = config.model_type

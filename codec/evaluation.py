@@ -18,7 +18,8 @@ import numpy as np
 
 from mien.codec import bitstream
 from mien.codec.baselines import RATE, System, container_bytes, fitted
-from mien.codec.metrics import FIGURES, INSTALL, Judge, Recording, Verdict, codebook_use, summary
+from mien.codec.metrics import FIGURES, Judge, Recording, Verdict, codebook_use, summary
+from mien.layers.extras import install
 from mien.media import load_sound
 from mien.media.files import written_beside
 
@@ -308,7 +309,7 @@ def write_json(result: dict[str, Any], path: Path) -> None:
 def check_plot(figures: Iterable[str]) -> None:
     """Raises ModuleNotFoundError without matplotlib, ValueError when none of the figures has a panel."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise ModuleNotFoundError(f"a plot needs matplotlib: {INSTALL}.")
+        raise ModuleNotFoundError(f"a plot needs matplotlib: {install('eval')}.")
     if not PANELS.keys() & set(figures):
         raise ValueError(f"there is nothing to plot: none of {', '.join(PANELS)} was taken.")
 

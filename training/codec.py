@@ -25,6 +25,7 @@ from mien.codec.metrics import codebook_use
 from mien.codec.model import HOPS, Codec, CodecConfig, Connector, Encoder, save_codec
 from mien.codec.phones import PHONES
 from mien.codec.vocoder import HOP, PITCH_LEAD, SAMPLE_RATE, Acoustics, EnvelopeMeter, Vocoder, VocoderConfig
+from mien.layers.extras import install
 from mien.training.adversary import Adversary
 from mien.training.listener import Listener
 from mien.training.spectra import SpectralLoss
@@ -140,7 +141,7 @@ def pesq_of(clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     try:
         from pesq import PesqError, pesq
     except ImportError as error:
-        raise ModuleNotFoundError("the codec's training is scored by PESQ: pip install 'mien[eval]'.") from error
+        raise ModuleNotFoundError(f"the codec's training is scored by PESQ: {install('eval')}.") from error
     scores = [pesq(SAMPLE_RATE, a, b, "wb", on_error=PesqError.RETURN_VALUES) for a, b in clips]
     return float(np.mean([max(score, 1.0) for score in scores]))  # where nothing can be heard to judge, the worst
 

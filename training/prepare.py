@@ -25,11 +25,9 @@ import numpy as np
 from mien.emotion import CATEGORIES, Emotion
 from mien.media.film import read_frames
 from mien.media.image import load_image
+from mien.portrait.evaluation import FILMS, LEAST_CONFIDENCE, MAX_OFFSET
 from mien.portrait.tracking import Track, load_tracker
 
-FILMS = {".mp4", ".mov", ".mkv", ".webm", ".avi"}
-MAX_OFFSET = 2  # frames; films further out of sync lend their motion, not their sound
-MIN_CONFIDENCE = 0.1
 INTENSITY = {"1": 0.5, "2": 0.8, "3": 1.1, "normal": 0.8, "strong": 1.1, "": 0.8}
 STILLS_EACH = 300  # pictures tracked per tar: enough for rare expressions
 
@@ -71,7 +69,8 @@ def read_manifest(folder: Path) -> list[Clip]:
 
 def _clip(folder: Path, row: dict[str, str]) -> Clip:
     offset, confidence = row.get("lip_offset") or "", row.get("lip_conf") or ""
-    synchronous = not offset or (abs(int(float(offset))) <= MAX_OFFSET and float(confidence or 1) >= MIN_CONFIDENCE)
+    # Films that are out of sync lend their motion, not their sound.
+    synchronous = not offset or (abs(int(float(offset))) <= MAX_OFFSET and float(confidence or 1) >= LEAST_CONFIDENCE)
     labelled, weights = bool(row.get("emotion")), [0.0] * len(CATEGORIES)
     if labelled:
         intensity = INTENSITY.get((row.get("intensity") or "").strip(), 0.8)

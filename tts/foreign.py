@@ -1,6 +1,6 @@
 """Words of other languages by espeak-ng, with the phones of ours that are nearest: the extra `espeak`.
 
-espeak-ng is under the GPL, so mien neither ships nor needs it: `pip install "mien[espeak]"` brings it, and opens French,
+espeak-ng is under the GPL, so mien neither ships nor needs it: the extra `espeak` brings it, and opens French,
 Spanish, Italian and Portuguese.
 """
 
@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from mien.codec.phones import FROM_KOKORO
+from mien.layers.extras import install
 from mien.tts.normalise import FOLDED, PAUSES, Said, stronger
 
 LANGUAGES = {"fr": "fr-fr", "es": "es", "it": "it", "pt": "pt-br"}
@@ -50,7 +51,7 @@ def _backend(language: str) -> Any:
         from phonemizer.backend import EspeakBackend
         from phonemizer.backend.espeak.wrapper import EspeakWrapper
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f'The language {language} needs espeak-ng: pip install "mien[espeak]".') from error
+        raise ModuleNotFoundError(f"The language {language} needs espeak-ng: {install('espeak')}.") from error
     EspeakWrapper.set_library(espeakng_loader.get_library_path())
     EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
     return EspeakBackend(LANGUAGES[language], with_stress=True, language_switch="remove-flags")

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
+from mien.layers.extras import install
 from mien.portrait.geometry import EYES, N_POINTS
 from mien.portrait.motion import load_space
 from mien.portrait.tracking import Face, Track, hold_untracked
@@ -48,8 +49,7 @@ class FaceAlignmentTracker:
             import face_alignment
         except ImportError as error:
             raise ModuleNotFoundError(
-                f"The tracker face-alignment could not be loaded ({error}): run `pip install mien[fan]`, "
-                "or use the tracker mien."
+                f"The tracker face-alignment could not be loaded ({error}): {install('fan')}, or use the tracker mien."
             ) from error
         self.template = load_space().template if template is None else template
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mien.layers.extras import install
 from mien.portrait.tracking import BLENDSHAPES, Face, Track, distinct, hold_untracked, tiles
 
 MODEL_URL = "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
@@ -92,8 +93,7 @@ class MediaPipeTracker:
             importlib.import_module("mediapipe")
         except ImportError as error:
             raise ModuleNotFoundError(
-                f"The tracker mediapipe could not be loaded ({error}): run `pip install mien[mediapipe]`, "
-                "or use the tracker mien."
+                f"The tracker mediapipe could not be loaded ({error}): {install('mediapipe')}, or use the tracker mien."
             ) from error
         self.model = find_model(model)
 
