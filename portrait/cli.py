@@ -29,7 +29,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Most clips, evenly chosen; all if left out.")] = None,
     seconds: Annotated[float, typer.Option(help="Longest part of a clip that is looked at.")] = 20.0,
     model: Model = "animator-nano",
-    tracker: TrackerName = "mien",
+    tracker: Annotated[
+        list[str], typer.Option(help="Who finds the pictures' faces; given twice, both are tried side by side.")
+    ] = ["mien"],  # noqa: B006 - typer's form of a default
     tracker_model: TrackerModel = None,
     judge: Judge = "mediapipe",
     device: Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")] = "auto",
@@ -42,13 +44,23 @@ def evaluate(
 
     if seconds < 2:
         raise ValueError(f"{seconds:g} seconds of a clip are too few to judge: give at least 2.")
+    if tracker_model is not None and len(tracker) > 1:
+        raise ValueError("--tracker-model belongs to one tracker: give one --tracker, or no weights.")
     finder = load_tracker(judge)
+    found = {}
+    for name in tracker:
 
-    def prepare(picture):
-        return front.Animator(picture, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
+        def prepare(picture, name=name):
+            return front.Animator(picture, tracker=name, tracker_model=tracker_model, model=model, device=device)
 
-    found = evaluation.evaluate(folders, prepare, split=split, limit=limit, longest_s=seconds, tracker=finder, news=_news)
-    typer.echo(jsonlib.dumps(found) if json else evaluation.table(found))
+        found[name] = evaluation.evaluate(
+            folders, prepare, split=split, limit=limit, longest_s=seconds, tracker=finder, news=_news
+        )
+    if len(found) > 1:
+        typer.echo(jsonlib.dumps(found) if json else evaluation.side_by_side(found))
+        return
+    (alone,) = found.values()
+    typer.echo(jsonlib.dumps(alone) if json else evaluation.table(alone))
 
 
 @app.command()

@@ -311,20 +311,31 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 def table(result: dict[str, Any]) -> str:
     """What `evaluate` found, a line a figure."""
-    sums, kinds = result["pooled"], ("real", "made", "still", "wrong")
-    names = dict.fromkeys([*FIGURES, *AIMS, *sums["made"]])
-    lines = [f"{'':24}" + "".join(f"{kind:>10}" for kind in kinds) + "   aim"]
-    for name in names:
-        if not any(name in sums[kind] for kind in kinds):
-            continue
-        line = f"{name:24}" + "".join(
-            f"{sums[kind][name]:10.3f}" if name in sums[kind] else f"{'':10}" for kind in kinds
-        )
-        if aim := result["aims"].get(name):
-            span = f"{aim['low']:g} …" if aim["high"] is None else f"{aim['low']:g} … {aim['high']:g}"
-            line += f"   {span:16}{'met' if aim['met'] else 'NOT MET'}"
-        lines.append(line)
+    lines = _lines(result["pooled"], result["aims"], tell=True)
     return "\n".join([*lines, f"{len(result['clips'])} clips, {result['seconds']:.0f} s"])
+
+
+def side_by_side(results: dict[str, dict[str, Any]]) -> str:
+    """What `evaluate` found for several makers, by name, on the same clips: a line a figure, real footage first."""
+    first = next(iter(results.values()))
+    columns = {"real": first["pooled"]["real"]} | {name: result["pooled"]["made"] for name, result in results.items()}
+    clips = ", ".join(f"{len(result['clips'])} by {name}" for name, result in results.items())
+    seconds = sum(result["seconds"] for result in results.values())
+    return "\n".join([*_lines(columns, first["aims"]), f"clips: {clips}; {seconds:.0f} s"])
+
+
+def _lines(columns: dict[str, dict[str, float]], aims: dict[str, Any], tell: bool = False) -> list[str]:
+    """Figures by column as lines of a table, with their aims; tell: also whether they are met."""
+    named = {name for column in columns.values() for name in column}
+    lines = [f"{'':24}" + "".join(f"{column:>15}" for column in columns) + "   aim"]
+    for name in (name for name in dict.fromkeys([*FIGURES, *AIMS, *sorted(named)]) if name in named):
+        cells = (f"{column[name]:15.3f}" if name in column else f"{'':15}" for column in columns.values())
+        line = f"{name:24}" + "".join(cells)
+        if aim := aims.get(name):
+            span = f"{aim['low']:g} …" if aim["high"] is None else f"{aim['low']:g} … {aim['high']:g}"
+            line += f"   {span:16}" + (("met" if aim["met"] else "NOT MET") if tell else "")
+        lines.append(line)
+    return lines
 
 
 # -- one film ----------------------------------------------------------------------------------------------------------

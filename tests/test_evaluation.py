@@ -224,6 +224,18 @@ def test_pooling_counts_events_not_films():
     assert found["sync_within_1"] == 0.5
 
 
+def test_several_trackers_stand_side_by_side():
+    aims = {"lips_r": evaluation._aim(0.42, 1, 0.5)}
+    pools = [{"real": {"lips_r": 1.0}, "made": {"lips_r": r, "sync_confidence": 3.0}} for r in (0.5, 0.25)]
+    both = [{"clips": [{}] * 2, "pooled": pooled, "aims": aims, "seconds": 1.0} for pooled in pools]
+    head, *lines, last = evaluation.side_by_side(dict(zip(("mien", "mediapipe"), both, strict=True))).splitlines()
+    assert head.split() == ["real", "mien", "mediapipe", "aim"] and last == "clips: 2 by mien, 2 by mediapipe; 2 s"
+    assert [line.split()[:4] for line in lines] == [
+        ["sync_confidence", "3.000", "3.000"],
+        ["lips_r", "1.000", "0.500", "0.250"],
+    ]
+
+
 def test_a_feeling_must_grow_at_every_step():
     assert evaluation.grows([0.1, 0.2, 0.3, 0.4])
     assert not evaluation.grows([0.1, 0.3, 0.2, 0.4])
