@@ -21,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one object.")]
 Kbps = Annotated[float, typer.Option(help="Rate, kbit/s: 0.27, 0.52, 0.77 or 1.0.")]
 Model = Annotated[str, typer.Option(help="Codec: name of a checkpoint or a file.")]
 SoundIn = Annotated[Path, typer.Argument(help="Any sound or film.")]
-SoundOut = Annotated[Path, typer.Option("-o", "--out", help="Sound to write: .wav or .flac.")]
+SoundOut = Annotated[Path, typer.Option("-o", "--out", help="Sound to write: .wav, .flac, .ogg or .mp3.")]
 
 
 @app.command()

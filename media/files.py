@@ -33,12 +33,11 @@ def open_source(source: str | os.PathLike | bytes, kind: str, max_bytes: int) ->
     return path
 
 
-@contextmanager
-def written_beside(path: str | os.PathLike, suffixes: Iterable[str]) -> Iterator[Path]:
-    """Give the path of a partial file in the same folder; rename it at the end, or remove it if anything is raised.
+def check_writable(path: str | os.PathLike, suffixes: Iterable[str]) -> Path:
+    """The path of a file that can be written there: to refuse before the work what could not be written after it.
 
-    path: where the file shall appear. suffixes: the endings that can be written.
-    Raises ValueError for another ending, FileNotFoundError for a folder that does not exist.
+    suffixes: the endings that can be written. Raises ValueError for another ending or a folder, FileNotFoundError for a
+    folder that does not exist.
     """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
@@ -50,6 +49,16 @@ def written_beside(path: str | os.PathLike, suffixes: Iterable[str]) -> Iterator
         raise FileNotFoundError(f"the folder {path.parent} does not exist: make it before {path.name} is written.")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f"nothing may be written in the folder {path.parent}: choose another for {path.name}.")
+    return path
+
+
+@contextmanager
+def written_beside(path: str | os.PathLike, suffixes: Iterable[str]) -> Iterator[Path]:
+    """Give the path of a partial file in the same folder; rename it at the end, or remove it if anything is raised.
+
+    path: where the file shall appear. suffixes, errors: as in `check_writable`.
+    """
+    path = check_writable(path, suffixes)
     part = path.with_name(path.name + ".part")
     try:
         yield part

@@ -2,6 +2,8 @@
 
     import mien
     mien.animate("face.jpg", "voice.wav", emotion="happy").save("out.mp4")
+    mien.animate("face.jpg", text="Hello, and welcome!", voice="tom").save("hello.mp4")
+    mien.speak("Hello, and welcome!", voice="tom").save("hello.wav")
 
 Names are fetched when they are first asked for, so that importing mien stays light.
 """
@@ -11,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mien.emotion import Emotion
-    from mien.front import Animator, Video, animate
+    from mien.front import Animator, Video, animate, speak
     from mien.portrait.controls import Controls
+    from mien.tts.speech import Speech
 
 __version__ = "0.1.0"
-__all__ = ["Animator", "Controls", "Emotion", "Video", "__version__", "animate"]
+__all__ = ["Animator", "Controls", "Emotion", "Speech", "Video", "__version__", "animate", "speak"]
 
 _HOME = {
     "animate": "mien.front", "Animator": "mien.front", "Video": "mien.front",
+    "speak": "mien.front", "Speech": "mien.tts.speech",
     "Controls": "mien.portrait.controls", "Emotion": "mien.emotion",
 }  # fmt: skip
 

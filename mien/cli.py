@@ -4,6 +4,8 @@ import functools
 import importlib
 import json as jsonlib
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import Annotated
 import typer
 
 from mien.portrait.controls import Controls
+from mien.tts.voices import DEFAULT
 
-OUT = "mien.mp4"
+OUT, OUT_SOUND = "mien.mp4", "mien.wav"
+LONGEST_TEXT = 20_000_000  # bytes: some twenty long novels
 
 
 def one_sentence(command: Callable) -> Callable:
@@ -35,12 +39,21 @@ def one_sentence(command: Callable) -> Callable:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="A picture, a voice, a feeling: a portrait that speaks.")
 
+Emotion = Annotated[
+    str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4', '0:calm 2.5:furious', or auto: as text or voice say.")
+]
+Intensity = Annotated[float, typer.Option(help="Strength of the emotion, 0 to 1.5.")]
 Device = Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")]
 TrackerName = Annotated[str, typer.Option(help="Who finds faces: mien, mediapipe or face-alignment.")]
 TrackerModel = Annotated[Path | None, typer.Option(help="The tracker's weights, if they are not where it looks.")]
 
 
-FRAMING, MOVING, DIALS, FACES = "Picture and film", "What moves it", "Dials", "Face and weights"
+VOICE_HELP = "Name (see `mien voices`), or a recording of 3 s or more of somebody who agreed to it."
+SPEED_HELP = "Pace: 0.5 (slow) to 2, 1 is the voice's own."
+LANGUAGE_HELP = "en; fr, es, it or pt with the extra `espeak`, in an English accent."
+ENGINE_HELP = "Who speaks: mien, kokoro (its folder in MIEN_KOKORO), a synthesiser's file or kokoro's folder."
+FRAMING, MOVING, SPEAKING = "Picture and film", "What moves it", "What is said"
+DIALS, FACES = "Dials", "Face and weights"
 
 
 def _framing(help: str, *names: str):
@@ -49,6 +62,10 @@ def _framing(help: str, *names: str):
 
 def _moving(help: str):
     return typer.Option(help=help, rich_help_panel=MOVING)
+
+
+def _speaking(help: str):
+    return typer.Option(help=help, rich_help_panel=SPEAKING)
 
 
 def _dial(name: str):
@@ -66,15 +83,20 @@ def animate(
     image: Annotated[Path | None, typer.Argument(help="Picture with a face; the shipped astronaut if left out.")] = None,
     audio: Annotated[Path | None, typer.Argument(help="Voice: sound, film or .mc; the shipped welcome if left out.")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Film to write: .mp4, .mov, .mkv or .webm.")] = Path(OUT),
-    emotion: Annotated[str | None, typer.Option(help="'happy', 'happy:0.6+surprised:0.4' or '0:calm 2.5:furious'.")] = None,
-    intensity: Annotated[float, typer.Option(help="Strength of the emotion, 0 to 1.5.")] = 1.0,
-    text: Annotated[str | None, typer.Option(help="What the voice says; kept in the film's comment tag.")] = None,
+    emotion: Emotion = None,
+    intensity: Intensity = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same film.")] = 0,
     motion: Annotated[Path | None, typer.Option(help="Also write the motion: .npz, .csv (Live Link Face) or .json.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Also write what mediapipe, an extra, measures (.json, contact sheet beside it).")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one object: settings, timings by stage, RTF.")] = False,
+    text: Annotated[str | None, _speaking("What to say, with marks; beside an audio its transcript.")] = None,
+    voice: Annotated[str | None, _speaking(VOICE_HELP)] = None,
+    speed: Annotated[float, _speaking(SPEED_HELP)] = 1.0,
+    language: Annotated[str, _speaking(LANGUAGE_HELP)] = "en",
+    engine: Annotated[str, _speaking(ENGINE_HELP)] = "mien",
+    srt: Annotated[Path | None, _speaking("Also write what is said as subtitles: .srt or .vtt.")] = None,
     background: Annotated[
         str, _framing("keep, blur, a colour such as '#00ff00', a picture's path, or transparent (into .mov or .webm).")
     ] = "keep",
@@ -107,19 +129,24 @@ def animate(
     model: Annotated[str, _finding("Animator: name of a checkpoint or a file.")] = "animator-nano",
     device: Annotated[str, _finding("Where networks run: auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Make a picture talk. Without arguments: the shipped astronaut says welcome, into mien.mp4."""
+    """Make a picture talk: along a voice, or a text. Without arguments: the shipped astronaut says welcome."""
     from mien import front
+    from mien.media.files import check_writable
     from mien.media.film import check_alpha
     from mien.portrait.motion import check_take_suffix
     from mien.portrait.tracking import load_tracker
 
     if image is None:
         image, landmarks = front.ASSETS / "astronaut.jpg", landmarks or front.ASSETS / "astronaut.json"
-    if audio is None and driving is None:
+    if audio is None and driving is None and text is None:
         audio = front.ASSETS / "welcome.ogg"
     for extra in (out, motion, report):
         if extra is not None and not extra.absolute().parent.is_dir():
             raise ValueError(f"The folder of {extra} does not exist: make it first.")
+    if srt is not None:
+        check_writable(srt, (".srt", ".vtt"))
+    if srt is not None and (text is None or audio is not None):
+        raise ValueError("--srt writes what --text says: give a text to speak, and no audio.")
     if motion is not None:
         check_take_suffix(motion)
     if report is not None and report.suffix.lower() != ".json":
@@ -132,9 +159,10 @@ def animate(
         gaze_x=gaze_x, gaze_y=gaze_y, blink=blink, brow=brow, mouth=mouth, smile=smile,
     )  # fmt: skip
     video = front.animate(
-        image, audio, emotion, text=text, intensity=intensity, driving=driving, style=style, gaze=gaze, controls=controls,
-        motion_mode=motion_mode, seed=seed, fps=fps, background=background, crop=crop, size=size, face=face,
-        landmarks=landmarks, tracker=tracker, tracker_model=tracker_model, model=model, device=device,
+        image, audio, emotion, text=text, voice=voice, speed=speed, language=language, engine=engine, intensity=intensity,
+        driving=driving, style=style, gaze=gaze, controls=controls, motion_mode=motion_mode, seed=seed, fps=fps,
+        background=background, crop=crop, size=size, face=face, landmarks=landmarks, tracker=tracker,
+        tracker_model=tracker_model, model=model, device=device,
     )  # fmt: skip
     for warning in video.animator.warnings:
         typer.echo(f"mien: {warning}", err=True)
@@ -142,6 +170,8 @@ def animate(
         video.save(out, progress)
     if motion is not None:
         video.motion.save(motion)
+    if srt is not None and video.speech is not None:
+        video.speech.save(srt)
     if report is not None:
         from mien.portrait.evaluation import write_report
 
@@ -152,6 +182,87 @@ def animate(
     else:
         width, height = facts["size"]
         typer.echo(f"{out}: {facts['duration_s']:.1f} s, {width} x {height}, made in {facts['rtf']:.2f} of real time")
+
+
+@app.command()
+@one_sentence
+def speak(
+    text: Annotated[str | None, typer.Argument(help="What to say, with marks; - reads it from the standard input.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Sound to write: .wav, .flac, .ogg or .mp3.")] = Path(OUT_SOUND),
+    file: Annotated[Path | None, typer.Option(help="Text file to read instead.")] = None,
+    voice: Annotated[str, typer.Option(help=VOICE_HELP)] = DEFAULT,
+    emotion: Emotion = None,
+    intensity: Intensity = 1.0,
+    speed: Annotated[float, typer.Option(help=SPEED_HELP)] = 1.0,
+    language: Annotated[str, typer.Option(help=LANGUAGE_HELP)] = "en",
+    seed: Annotated[int, typer.Option(help="Same seed, same sound.")] = 0,
+    srt: Annotated[Path | None, typer.Option(help="Also write subtitles: .srt.")] = None,
+    vtt: Annotated[Path | None, typer.Option(help="Also write subtitles for the web: .vtt.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one object: words and phones with their times, RTF.")] = False,
+    engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "mien",
+) -> None:
+    """Say a text, of any length, into a sound file.
+
+    Marks: [pause 0.5] rests, *so* emphasises, [happy] … [/happy] sets a feeling. A voice from a recording is somebody's own:
+    use it only with their consent, and say that the speech was made.
+    """
+    from mien.media.files import check_writable
+    from mien.media.sound import WRITES
+    from mien.tts.speech import load_narrator
+
+    words = _given_text(text, file)
+    for path, endings in ((out, WRITES), (srt, [".srt"]), (vtt, [".vtt"])):
+        if path is not None:
+            check_writable(path, endings)
+    narrator = load_narrator(engine)
+    with progress_bar(json, "speaking") as progress:
+        started = time.perf_counter()
+        speech = narrator.write(
+            out, words, voice, emotion, intensity=intensity, speed=speed, language=language, seed=seed, progress=progress
+        )
+        spent = time.perf_counter() - started
+    for subtitles in filter(None, (srt, vtt)):
+        speech.save(subtitles)
+    rtf = spent / speech.duration_s
+    if json:
+        facts = {"out": str(out), "voice": voice, "engine": engine, "seed": seed, "rtf": round(rtf, 4)}
+        typer.echo(jsonlib.dumps(facts | speech.facts()))
+    else:
+        typer.echo(f"{out}: {speech.duration_s:.1f} s, {len(speech.words)} words, {voice}, made in {rtf:.2f} of real time")
+
+
+@app.command()
+@one_sentence
+def voices(json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False) -> None:
+    """List the voices that a text can be said with."""
+    from dataclasses import asdict
+
+    from mien.tts.voices import VOICES
+
+    if json:
+        typer.echo(jsonlib.dumps([asdict(voice) for voice in VOICES]))
+        return
+    for voice in VOICES:
+        made_of = " and ".join(voice.learned_from)
+        typer.echo(f"{voice.name:8} {voice.sex:6} {voice.accent:13} {voice.manner:12} learned from {made_of}")
+    typer.echo("\nOr a recording of 3 s or more: --voice somebody.wav, with their consent.")
+
+
+def _given_text(text: str | None, file: Path | None) -> str:
+    """What is to be said: an argument, a file's text or what comes in."""
+    if (text is None) == (file is None):
+        raise ValueError("Give one text: as an argument, as --file, or - for what comes in.")
+    if file is not None and not file.is_file():
+        raise FileNotFoundError(f"{file} is no file: check the path of the text.")
+    if file is None and text != "-":
+        return str(text)
+    data = file.read_bytes() if file is not None else sys.stdin.buffer.read(LONGEST_TEXT + 1)
+    if len(data) > LONGEST_TEXT:
+        raise ValueError(f"The text is longer than {LONGEST_TEXT // 1_000_000} MB: give it in parts.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file or 'What comes in'} is no text in UTF-8: save it as plain text in UTF-8.") from None
 
 
 @app.command()
@@ -257,6 +368,6 @@ def one_thread() -> None:
 def main() -> None:
     """Entry point of the `mien` command: mounts the rooms' own verbs, then runs."""
     one_thread()
-    for room in ("codec", "portrait"):
+    for room in ("codec", "portrait", "tts"):
         app.add_typer(importlib.import_module(f"mien.{room}.cli").app, name=room)
     app()

@@ -1,4 +1,4 @@
-"""The front door: a picture, a voice and a feeling in, a film out."""
+"""The front door: a text, a voice and a feeling in, speech out; a picture, a voice and a feeling in, a film out."""
 
 import math
 import time
@@ -20,9 +20,12 @@ from mien.portrait.guarantees import steered
 from mien.portrait.motion import Motion, load_space
 from mien.portrait.retime import retimed
 from mien.portrait.tracking import Face, Tracker, load_tracker
+from mien.tts.speech import AUTO, Speech, load_narrator
+from mien.tts.voices import DEFAULT
 
 if TYPE_CHECKING:
     from mien.portrait.backdrop import Backdrop
+    from mien.portrait.manner import Manner
     from mien.portrait.performer import Performer
 
 ASSETS = Path(__file__).parent / "assets"
@@ -34,12 +37,40 @@ ROUGH_EDGE = "The person stands out little from the background, the edge may be 
 Progress = Callable[[int, int], None]
 
 
+def speak(
+    text: str,
+    voice: Any = DEFAULT,
+    emotion: Any = None,
+    intensity: float = 1.0,
+    speed: float = 1.0,
+    *,
+    language: str = "en",
+    engine: str | Path = "mien",
+    seed: int = 0,
+) -> Speech:
+    """Say a text.
+
+    text: may be marked: `[pause 0.5]`, `*emphasis*`, `[happy] … [/happy]`. voice: a name of `mien.tts.voices.VOICES`, or a
+    recording of 3 s or more of somebody who agreed to it (path, bytes, (samples, rate)). emotion, intensity: see
+    `Emotion.read`; "auto" takes from each sentence what it expresses. speed: 0.5 to 2. language: en; fr, es, it and pt with
+    the extra `espeak`, in an English accent. engine: "mien" or "kokoro", see `load_engine`. seed: same seed, same sound.
+    Returns a `Speech`: samples, words and phones with their times, tokens; it can be saved, animated, subtitled. A long text
+    is better read by `load_narrator().write`, into a file. Raises ValueError or FileNotFoundError with one sentence.
+    """
+    narrator = load_narrator(engine)
+    return narrator.speak(text, voice, emotion, intensity=intensity, speed=speed, language=language, seed=seed)
+
+
 def animate(
     image: Any,
     audio: Any = None,
     emotion: Any = None,
     *,
     text: str | None = None,
+    voice: Any = None,
+    speed: float = 1.0,
+    language: str = "en",
+    engine: str | Path = "mien",
     intensity: float = 1.0,
     driving: Any = None,
     style: Any = None,
@@ -58,25 +89,33 @@ def animate(
     model: str = "animator-nano",
     device: str = "auto",
 ) -> "Video":
-    """Make a picture talk (audio), or move as a film moves (driving).
+    """Make a picture say a text, talk (audio), or move as a film moves (driving).
 
-    image: path, bytes, PIL, numpy (H, W, 3) or torch picture with a face. audio: path to sound, film or coded file (.mc),
-    bytes, (samples, rate) or `Sound`. emotion, intensity: see `Emotion.read`; None is neutral. driving: film, .npz take
-    or `Motion`; exactly one of audio and driving leads, but a driving film's sound is kept if audio is None, and an audio
-    beside a driving take is its sound.
-    text: what the audio says; it goes into the film's comment tag (a text alone cannot be spoken yet).
-    style: a clip of at least 3 s whose manner is taken over. gaze: "human" wanders, "camera" holds. controls: dials for
-    head, eyes, brows and mouth. motion_mode: "relative" moves the head about the picture's own pose, "absolute" takes the
-    driving film's. seed: same seed, same frames. fps: frames a second of the film, one of `RATES`. background, crop, size,
-    face, landmarks, tracker, model, device: see `Animator`.
+    image: path, bytes, PIL, numpy (H, W, 3) or torch picture with a face. text, voice, speed, language, engine: see `speak`;
+    voice None is the default one. audio: path to sound, film or coded file (.mc), bytes, (samples, rate), `Sound`, or a
+    `Speech`. emotion, intensity: see `Emotion.read`; None is neutral, or what a `Speech` or a text's marks say; "auto" is
+    what the text, or else the voice, expresses. driving: film, .npz take or `Motion`.
+    Exactly one of text, audio and driving leads, but: a text beside an audio is its transcript; a driving film's sound is
+    kept if audio is None, and an audio beside a driving take is its sound. The text goes into the film's comment tag.
+    style: a clip of at least 3 s whose manner is taken over, a saved manner (.npz) or a `Manner`. gaze: "human" wanders,
+    "camera" holds. controls: dials for head, eyes, brows and mouth. motion_mode: "relative" moves the head about the
+    picture's own pose, "absolute" takes the driving film's. seed: same seed, same frames. fps: frames a second of the film,
+    one of `RATES`. background, crop, size, face, landmarks, tracker, model, device: see `Animator`.
     Returns a `Video`; nothing is drawn until it is saved or iterated. Raises ValueError or FileNotFoundError, one sentence.
     """
-    if text is not None and (audio is None or driving is not None):
-        raise ValueError("A text cannot lead a portrait yet: give audio=, a recording of it; text= is then its transcript.")
-    if audio is None and driving is None:
-        raise ValueError("Nothing leads the portrait: give audio=, a voice, or driving=, a film or take to follow.")
+    if text is not None and driving is not None:
+        raise ValueError("A text and a film cannot both lead the portrait: give text= or driving=.")
+    if audio is None and driving is None and text is None:
+        raise ValueError(
+            "Nothing leads the portrait: give text=, what to say, audio=, a voice, or driving=, a film or take to follow."
+        )
+    if voice is not None and (audio is not None or text is None):
+        raise ValueError("voice= says who speaks a text: leave it out where audio= or driving= leads.")
     if driving is not None and (emotion is not None or style is not None or gaze != "human"):
         raise ValueError("What drives a portrait has its own feeling, manner and gaze: leave out emotion, style and gaze.")
+    if text is not None and audio is None:  # before the picture is looked at: what cannot be said is told at once
+        audio = speak(text, voice or DEFAULT, emotion, intensity, speed, language=language, engine=engine, seed=seed)
+        emotion, intensity = None, 1.0
     animator = Animator(
         image, background=background, crop=crop, size=size, face=face, landmarks=landmarks, tracker=tracker,
         tracker_model=tracker_model, model=model, device=device, load=driving is None,
@@ -172,13 +211,14 @@ class Animator:
         seed: int = 0,
         fps: int = FRAME_RATE,
     ) -> "Video":
-        """A take led by a voice; arguments as in `animate`."""
+        """A take led by a voice; arguments as in `animate`. Of a `Speech` the lips know every sound."""
         if gaze not in ("human", "camera"):
             raise ValueError(f"Unknown gaze '{gaze}': choose human or camera.")
         _check_rate(fps)
-        feeling = Emotion.read(emotion, intensity)
-        sound = _load_voice(audio)
+        speech = audio if isinstance(audio, Speech) else None
+        sound = speech.sound if speech else _load_voice(audio)
         samples: list[np.ndarray] = [sound.mono(16000)]  # taken out when heard: a long recording is held once
+        feeling = _feeling(emotion, intensity, text, samples[0], speech)
         frames = -(-len(samples[0]) * fps // 16000)
         manner = self._manner(style)
         settings = {
@@ -194,12 +234,12 @@ class Animator:
 
         def make(timings: dict[str, float]) -> Iterator[np.ndarray]:
             performer, started = self.performer, time.perf_counter()
-            heard = performer.hear(samples.pop())
+            heard = performer.hear(samples.pop(), speech.phones if speech else None)
             timings["hear_s"] = time.perf_counter() - started
             weights = feeling.frames(len(heard))
             yield from performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, controls=controls)
 
-        return Video(self, make, frames, sound, settings, self.backdrop, fps)
+        return Video(self, make, frames, sound, settings, self.backdrop, fps, speech=speech)
 
     def follow(
         self,
@@ -222,8 +262,13 @@ class Animator:
         frames = max(1, round(motion.duration_s * fps))
         return Video(self, lambda timings: iter([values]), frames, sound, settings, self.backdrop, fps, motion.fps)
 
-    def _manner(self, style: Any):
-        return None if style is None else self.performer.style(self._motion_of(style))
+    def _manner(self, style: Any) -> "Manner | None":
+        from mien.portrait.manner import Manner
+
+        if style is None or isinstance(style, Manner):
+            return style
+        saved = Manner.load(style) if Path(str(style)).suffix.lower() == ".npz" else None
+        return saved or Manner.of(self._motion_of(style))
 
     def _motion_of(self, source: Any, mode: str = "relative") -> Motion:
         if (take := _take(source)) is not None:
@@ -240,7 +285,8 @@ class Video:
 
     Frames are drawn as they are asked for; motion, once made, is kept (it is small), so a second pass only draws.
     frames, fps: how many there are, and how many a second. backdrop: None for the picture's own background. made_fps:
-    frames a second of the motion that `make` gives. timings: seconds by stage, filled as work is done.
+    frames a second of the motion that `make` gives. speech: what is said, where it was spoken here: for subtitles. timings:
+    seconds by stage, filled as work is done.
     """
 
     animator: Animator
@@ -251,6 +297,7 @@ class Video:
     backdrop: "Backdrop | None" = None
     fps: int = FRAME_RATE
     made_fps: float = FRAME_RATE
+    speech: Speech | None = None
     timings: dict[str, float] = field(default_factory=dict)
     _windows: list[np.ndarray] = field(default_factory=list)
     _source: Iterator[np.ndarray] | None = None
@@ -346,6 +393,19 @@ def _take(source: Any) -> Motion | None:
     if isinstance(source, str | Path) and Path(source).suffix.lower() == ".npz":
         return Motion.load(source)
     return source if isinstance(source, Motion) else None
+
+
+def _feeling(emotion: Any, intensity: float, text: str | None, samples: np.ndarray, speech: Speech | None) -> Emotion:
+    """What is felt: as it is said, as it was spoken, or as text or voice express it."""
+    if emotion is None and speech is not None:
+        return speech.emotion.scaled(intensity)
+    if emotion != AUTO:
+        return Emotion.read(emotion, intensity)
+    if text is not None:
+        return Emotion.from_text(text).scaled(intensity)
+    from mien.codec.model import load_codec
+
+    return Emotion.from_voice(load_codec().emotion(samples)).scaled(intensity)
 
 
 def _load_voice(audio: Any) -> Sound:

@@ -110,17 +110,22 @@ def test_a_take_drives_another_picture_and_survives_the_file(portrait, take, tmp
     assert len(frames) == len(take) and not np.array_equal(frames[5], frames[30])
 
 
-def test_a_transcript_goes_into_the_film_and_a_text_alone_is_refused(portrait, voice, tmp_path):
+def test_a_transcript_goes_into_the_film(portrait, voice, tmp_path):
     import av
 
     portrait.speak_along(voice, text="Hello, and welcome").save(tmp_path / "a.mp4")
     with av.open(str(tmp_path / "a.mp4")) as film:
         assert film.metadata["comment"] == "Hello, and welcome"
-    with pytest.raises(ValueError, match="transcript"):
-        mien.animate(PICTURE, text="Hello", landmarks=POINTS)
 
 
-def test_nothing_or_unknown_leads_are_refused():
+def test_two_leads_nothing_and_unknown_ones_are_refused():
+    for given, sentence in (
+        ({"text": "Hello", "driving": "film.mp4"}, "cannot both lead"),
+        ({"audio": VOICE, "voice": "tom"}, "who speaks a text"),
+        ({"text": "Hello", "engine": "festival"}, "Unknown engine 'festival'"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            mien.animate(PICTURE, **given, landmarks=POINTS)
     with pytest.raises(ValueError, match="audio="):
         mien.animate(PICTURE, landmarks=POINTS)
     with pytest.raises(ValueError, match="did you mean"):

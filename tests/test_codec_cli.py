@@ -104,7 +104,7 @@ def test_mistakes_are_answered_with_a_sentence(sound, coded, model, tmp_path):
     refused(command("encode", tmp_path / "none.wav", "-o", tmp_path / "a.mc", *use), "does not exist")
     refused(command("decode", tmp_path / "none.mc", "-o", tmp_path / "y.wav", *use), "does not exist")
     refused(command("decode", sound, "-o", tmp_path / "y.wav", *use), "no mien file")
-    refused(command("decode", coded, "-o", tmp_path / "y.mp3", *use), ".wav or .flac")
+    refused(command("decode", coded, "-o", tmp_path / "y.aac", *use), ".wav or .flac or .ogg or .mp3")
     refused(command("decode", coded, "-o", tmp_path / "no" / "y.wav", *use), "folder")
     refused(command("decode", coded, "-o", tmp_path / "y.wav", "--model", "small"), "no weights are called 'small'")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.mc"]

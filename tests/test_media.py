@@ -365,8 +365,11 @@ def test_save_sound_comes_back(tmp_path):
         save_sound(tmp_path / f"a.{suffix}", sound)
         back = load_sound(tmp_path / f"a.{suffix}")
         assert back.sample_rate == 24000 and np.abs(back.samples - sound.samples).max() < 1e-4
-    with pytest.raises(ValueError, match=".wav, .flac"):
-        save_sound(tmp_path / "a.mp3", sound)
+    for suffix in ("ogg", "mp3"):
+        save_sound(tmp_path / f"a.{suffix}", Sound(sound.samples, 96000))
+        assert load_sound(tmp_path / f"a.{suffix}").duration_s == pytest.approx(len(sound.samples) / 96000, abs=0.06)
+    with pytest.raises(ValueError, match=".wav, .flac, .ogg, .mp3"):
+        save_sound(tmp_path / "a.aac", sound)
     assert Sound.silence(0.5, 8000, 2).samples.shape == (4000, 2)
 
 

@@ -5,13 +5,14 @@ said = engine.say(words, engine.voices["clara"])    # when every phone sounds is
 for samples, tokens in said.pieces: ...
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from mien import checkpoints
 from mien.codec.model import Codec
 from mien.codec.phones import Segment
 from mien.codec.tokens import Tokens
@@ -55,27 +56,24 @@ class Engine(Protocol):
         ...
 
 
-def _mien(model: str | Path | None) -> Engine:
-    from mien.tts.synthesis import Synthesis
-
-    return Synthesis("tts-en" if model is None else model)
-
-
-def _kokoro(model: str | Path | None) -> Engine:
-    from mien.tts.kokoro import Kokoro
-
-    return Kokoro(model)
-
-
-ENGINES: dict[str, Callable[[str | Path | None], Engine]] = {"mien": _mien, "kokoro": _kokoro}
-
-
-def load_engine(name: str = "mien", model: str | Path | None = None) -> Engine:
+def load_engine(name_or_path: str | Path = "mien") -> Engine:
     """An engine by its name.
 
-    model: of mien, a checkpoint's name or path (`tts-en` if None); of kokoro, the folder of its files (what the variable
-    MIEN_KOKORO names if None). Raises ValueError for another name, and what the engine raises for what it lacks.
+    name_or_path: "mien", a synthesiser's checkpoint (name or file), "kokoro" (its folder is named by the variable
+    MIEN_KOKORO) or the folder of kokoro's files. Raises ValueError for anything else, and what the engine raises for what
+    it lacks.
     """
-    if name not in ENGINES:
-        raise ValueError(f"Unknown engine '{name}': choose {' or '.join(ENGINES)}.")
-    return ENGINES[name](model)
+    from mien.tts.kokoro import Kokoro
+    from mien.tts.synthesis import Synthesis
+
+    if name_or_path == "mien":
+        return Synthesis()
+    if name_or_path == "kokoro":
+        return Kokoro()
+    if Path(name_or_path).is_dir():
+        return Kokoro(name_or_path)
+    if Path(name_or_path).is_file() or name_or_path in {entry.name for entry in checkpoints.index()}:
+        return Synthesis(name_or_path)
+    raise ValueError(
+        f"Unknown engine '{name_or_path}': choose mien, kokoro, a synthesiser's file or the folder of kokoro's files."
+    )

@@ -21,6 +21,7 @@ from mien.codec.model import Codec, load_codec
 from mien.codec.phones import Segment, from_kokoro
 from mien.codec.tokens import Tokens
 from mien.codec.vocoder import SAMPLE_RATE
+from mien.layers.extras import install
 from mien.media.sound import Sound
 from mien.tts.engines import NATURAL, Utterance
 from mien.tts.feeling import TILT_HZ, Change
@@ -35,7 +36,7 @@ MOST_SYMBOLS = 510
 CODEC_FRAME = MODEL_RATE // 25  # samples
 GET_IT = (
     "Kokoro needs its files: put kokoro-v1.0.onnx and voices-v1.0.bin of github.com/thewh1teagle/kokoro-onnx in a folder "
-    f"and name it by --engine-files or the variable {FILES}."
+    f"and name it: --engine FOLDER, or the variable {FILES}."
 )
 
 # fmt: off
@@ -68,7 +69,7 @@ class Reader:
     def __init__(self, model: bytes):
         for name in ("onnx", "onnxruntime"):
             if importlib.util.find_spec(name) is None:
-                raise ModuleNotFoundError(f"kokoro needs {name}: pip install onnx onnxruntime")
+                raise ModuleNotFoundError(f"Kokoro needs {name}: {install('kokoro')}.")
         import onnx
         import onnxruntime
 
@@ -198,7 +199,7 @@ def felt(sound: np.ndarray, change: Change) -> np.ndarray:
     try:
         import pyworld
     except ImportError as error:
-        raise ModuleNotFoundError("A feeling in kokoro's voice needs pyworld: pip install pyworld.") from error
+        raise ModuleNotFoundError(f"A feeling in kokoro's voice needs pyworld: {install('kokoro')}.") from error
     world: Any = pyworld  # compiled: a checker of types sees nothing in it
     wave = sound.astype(np.float64)
     pitch, times = world.harvest(wave, MODEL_RATE)

@@ -7,6 +7,7 @@ engine       a part, a voice and a feeling -> the times of its phones, and its s
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -105,10 +106,10 @@ def joined(parts: Sequence[Speech]) -> Speech:
 
 
 class Narrator:
-    """An engine and its voices, ready to read any number of texts. engine: itself, or a synthesiser's name or path."""
+    """An engine and its voices, ready to read any number of texts. engine: itself, or what `load_engine` takes."""
 
-    def __init__(self, engine: Engine | str | Path = "tts-en"):
-        self.engine = load_engine("mien", engine) if isinstance(engine, str | Path) else engine
+    def __init__(self, engine: Engine | str | Path = "mien"):
+        self.engine = load_engine(engine) if isinstance(engine, str | Path) else engine
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -188,6 +189,12 @@ class Narrator:
             done += len(part)
             if progress is not None:
                 progress(done, len(words))
+
+
+@lru_cache(2)
+def load_narrator(engine: str | Path = "mien") -> Narrator:
+    """A narrator by its engine, see `load_engine`; loaded once, kept for the next text."""
+    return Narrator(engine)
 
 
 def breaths(words: Sequence[Word]) -> Iterator[Sequence[Word]]:

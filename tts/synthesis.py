@@ -28,7 +28,7 @@ from mien.tts.score import FRAME_RATE, Score, score_of_words
 from mien.tts.text import Word
 from mien.tts.voices import named
 
-FIRST_REST = 5  # frames of 10 ms before the first word
+FIRST_REST = 5  # frames of 10 ms, at least, that are left of the rest before the first word
 EMPHASIS = Change(level=2.5, energy=3.0, pace=0.2)  # of an emphasised word's stressed vowel; the rest of it half
 FIRST_PIECE, GROWTH = 12, 4  # frames of 40 ms; each piece is so many times as long as the one before
 STEPS = 4  # of the flow
@@ -75,10 +75,12 @@ class Synthesis:
         digits = torch.stack([part[0].argmax(-1) for part in model.logits(hidden)], -1).numpy().astype(np.uint8)
         sounds = (phones != SILENCE) * durations
         pitch = 5.0 + 0.4 * float((plan.pitch * sounds).sum() / sounds.sum().clamp(min=1))
-        ends = (durations[0].cumsum(0) / FRAME_RATE).tolist()
+        # The first rest is planned as long as it was learned, or else its end is spoken; most of it is not made to sound.
+        begin = max(int(durations[0, 0]) - FIRST_REST, 0) // SUB
+        ends = ((durations[0].cumsum(0).numpy() - SUB * begin) / FRAME_RATE).tolist()
         segments = [Segment(PHONES[p], a, b) for p, a, b in zip(score.phones.tolist(), [0.0, *ends], ends, strict=False)]
         assert score.words is not None
-        pieces = self._pieces(hidden, laid, condition, digits, voice, change, pitch, seed)
+        pieces = self._pieces(hidden, laid, condition, digits, begin, voice, change, pitch, seed)
         return Utterance(tuple(segments), tuple(score.words.tolist()), pieces)
 
     @torch.inference_mode()
@@ -88,13 +90,14 @@ class Synthesis:
         laid: Tensor,
         condition: Tensor,
         digits: np.ndarray,
+        begin: int,
         voice: Tensor,
         change: Change,
         pitch: float,
         seed: int,
     ) -> Iterator[tuple[np.ndarray, Tokens]]:
-        """Sound and tokens of hidden frames (1, T, D), piece by piece. pitch: mean of the sentence, ln Hz."""
-        model, n_frames, begin, size = self.model, hidden.shape[1], 0, FIRST_PIECE
+        """Sound and tokens of hidden frames (1, T, D) from `begin` on, in pieces. pitch: mean of the sentence, ln Hz."""
+        model, n_frames, size = self.model, hidden.shape[1], FIRST_PIECE
         reach = -(-model.reach(STEPS) // SUB)
         width = model.config.n_mels + 2
         noise = torch.randn(1, SUB * n_frames, width, generator=torch.Generator().manual_seed(seed))
@@ -127,9 +130,9 @@ def _as_said(plan: Prosody, score: Score, words: Sequence[Word], change: Change,
     loud = [w >= 0 and words[w].emphasis for w in score.words]
     accent = torch.from_numpy(loud * np.where(score.stress == 1, 1.0, 0.5)).float()
     rests = torch.from_numpy(score.words < 0)
-    length = plan.durations.expm1().clamp(min=2.0) / speed
-    length = length * torch.where(rests, change.pause, change.pace).exp() * (EMPHASIS.pace * accent).exp()
-    length[0, 0] = FIRST_REST
+    natural = plan.durations.expm1().clamp(min=2.0)
+    length = natural / speed * torch.where(rests, change.pause, change.pace).exp() * (EMPHASIS.pace * accent).exp()
+    length[0, 0] = natural[0, 0]
     for note in np.flatnonzero(score.words < 0)[1:].tolist():
         length[0, note] += FRAME_RATE * words[int(score.words[note - 1])].rest_s
     ends = length.cumsum(1).round()
