@@ -115,11 +115,21 @@ def test_dimensions_of_a_mixture_lie_where_they_should():
 
 def test_a_voice_gives_a_time_line():
     class Heard:
-        times_s = np.array([4.0, 5.0])
-        probabilities = np.eye(8)[[HAPPY, ANGRY]]
+        times_s = np.array([4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
+        probabilities = np.eye(8)[[HAPPY] * 3 + [ANGRY] * 3]
 
-    line = Emotion.from_voice(Heard())
-    assert line.times_s == (0, 4) and line.frames(125)[0, HAPPY] == 1 and line.frames(125)[-1, ANGRY] == 1
+    line = Emotion.from_voice(Heard()).frames(225)
+    assert line[0, HAPPY] == 1 and line[0, ANGRY] == 0 and line[-1, ANGRY] == 1 and line[-1, HAPPY] == 0
+    change = (line[:, ANGRY] > line[:, HAPPY]).argmax() / 25
+    assert 4 < change < 5.5  # at seven seconds the reader has heard only the new feeling, from three seconds on
+
+
+def test_a_voice_that_might_be_anything_leaves_a_face_calm():
+    class Unsure:
+        times_s = np.array([4.0, 5.0])
+        probabilities = np.full((2, 8), 1 / 8)
+
+    assert not Emotion.from_voice(Unsure()).frames(125).any() and Emotion.from_voice(Unsure()).category == "neutral"
 
 
 def test_a_mood_lasts_and_passes_over():
