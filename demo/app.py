@@ -17,12 +17,17 @@ from mien.emotion import CATEGORIES
 from mien.front import ASSETS, animate
 from mien.front import RATES as ALL_RATES
 from mien.portrait.controls import Controls
+from mien.tts.speech import SPEEDS
+from mien.tts.voices import DEFAULT, VOICES
 
 PICTURE, VOICE, LANDMARKS = ASSETS / "astronaut.jpg", ASSETS / "welcome.ogg", ASSETS / "astronaut.json"
+TEXT = "Whatever you write, I say. [happy] And *how* I say it is up to you! [/happy]"
 EXAMPLES = {
-    "Calm": ("neutral", 1.0), "Happy": ("happy", 1.0), "Surprised": ("surprised", 1.0),
-    "Sad": ("sad", 1.0), "A little angry": ("angry", 0.5),
+    "Calm": (str(VOICE), "", "neutral", 1.0), "Happy": (str(VOICE), "", "happy", 1.0),
+    "Surprised": (str(VOICE), "", "surprised", 1.0), "Sad": (str(VOICE), "", "sad", 1.0),
+    "A little angry": (str(VOICE), "", "angry", 0.5), "A text": (None, TEXT, "neutral", 1.0),
 }  # fmt: skip
+SPEAKERS = [(f"{voice.name.title()}, {voice.sex}, {voice.accent}, {voice.manner}", voice.name) for voice in VOICES]
 GAZES = [("wanders", "human"), ("holds the camera", "camera")]
 BACKGROUNDS = [("as it is", "keep"), ("blurred", "blur"), ("a colour", "colour"), ("none", "transparent")]
 FRAMINGS = [("as the picture", "keep"), ("face", "face"), ("portrait", "portrait"), ("square", "square"), ("9:16", "9:16")]
@@ -78,6 +83,9 @@ CSS = """
 def film(
     picture: str | None,
     voice: str | None,
+    text: str | None,
+    speaker: str,
+    speed: float,
     emotion: str,
     intensity: float,
     words: str | None,
@@ -101,7 +109,8 @@ def film(
 ) -> tuple[str, str, gr.DownloadButton]:
     """Make the film: the function behind the button.
 
-    picture, voice: paths of files. words: an emotion in the user's own words; if any, they stand for `emotion`.
+    picture, voice: paths of files. text: what is said by `speaker` at `speed` where there is no voice, else what the voice
+    says. words: an emotion in the user's own words; if any, they stand for `emotion`.
     colour: the background if that is "colour", as #rrggbb. size: longer side in pixels, 0 keeps the picture's. head and
     what follows: see `Controls`. The rest as in `mien.animate`.
     Returns the film's path for the player, a line of facts, and the button that hands the film out.
@@ -110,12 +119,15 @@ def film(
     try:
         if not picture:
             raise ValueError("There is no picture yet: give one that shows a face, or click an example.")
-        if not voice:
-            raise ValueError("There is no voice yet: give a sound file, record one, or click an example.")
+        text = (text or "").strip() or None
+        if not voice and not text:
+            raise ValueError("There is no voice yet: give a sound file, record one, write a text, or click an example.")
+        said = {} if voice else {"voice": speaker, "speed": speed}
         progress(0.0, desc="Looking at the picture")
         shipped = Path(picture).read_bytes() == PICTURE.read_bytes()  # its landmarks lie beside it
         video = animate(
-            picture, voice, (words or "").strip() or emotion, intensity=intensity, gaze=gaze, seed=int(seed or 0),
+            picture, voice, (words or "").strip() or emotion, text=text, **said, intensity=intensity, gaze=gaze,
+            seed=int(seed or 0),
             background=_hexadecimal(colour) if background == "colour" else background, crop=crop, size=size or None, fps=fps,
             controls=Controls(head=head, mouth=mouth, blink=blink, smile=smile, brow=brow, yaw=yaw, gaze_x=gaze_x),
             landmarks=LANDMARKS if shipped else None, device=device,
@@ -167,11 +179,16 @@ def build(device: str = "auto") -> gr.Blocks:
                         label="Picture", type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"],
                         height=282, buttons=[],
                     )  # fmt: skip
-                    voice = gr.Audio(
-                        label="Voice", type="filepath", sources=["upload", "microphone"], editable=False, buttons=[]
-                    )
+                    with gr.Column(min_width=240):
+                        voice = gr.Audio(
+                            label="Voice", type="filepath", sources=["upload", "microphone"], editable=False, buttons=[]
+                        )
+                        text = gr.Textbox(label="Or a text to say", lines=3, max_lines=8, placeholder=TEXT)
                 emotion = gr.Radio(list(CATEGORIES), value="neutral", label="Emotion", elem_classes="chips")
                 intensity = gr.Slider(0, 1.5, value=1.0, step=0.05, label="Intensity")
+                with gr.Accordion("Speaker of a text", open=False):
+                    speaker = gr.Dropdown(SPEAKERS, value=DEFAULT, label="Who says it")
+                    speed = gr.Slider(*SPEEDS, value=1.0, step=0.05, label="Pace")
                 with gr.Accordion("More", open=False):
                     words = gr.Textbox(
                         label="Emotion in your own words, instead of the choice above", max_lines=1,
@@ -192,8 +209,8 @@ def build(device: str = "auto") -> gr.Blocks:
                         dials = [_dial(name) for name in DIALS]
                 button = gr.Button("Make the film", variant="primary", size="lg")
                 gr.Examples(
-                    [[str(PICTURE), str(VOICE), *feeling] for feeling in EXAMPLES.values()],
-                    [picture, voice, emotion, intensity],
+                    [[str(PICTURE), *given] for given in EXAMPLES.values()],
+                    [picture, voice, text, emotion, intensity],
                     label="Try it: an astronaut says welcome",
                     example_labels=list(EXAMPLES),
                 )
@@ -204,9 +221,14 @@ def build(device: str = "auto") -> gr.Blocks:
         background.change(
             lambda kind: gr.ColorPicker(visible=kind == "colour"), background, colour, api_visibility="private"
         )
+        given = [picture, voice, text, speaker, speed, emotion, intensity, words]
+        given += [background, colour, crop, size, fps, gaze, seed, *dials]
+        # One of them leads: who writes a text means it, who gives a sound means that.
+        text.input(None, None, voice, js="() => null", api_visibility="private")
+        voice.input(None, None, text, js="() => ''", api_visibility="private")
         button.click(
             functools.partial(film, device=device),
-            [picture, voice, emotion, intensity, words, background, colour, crop, size, fps, gaze, seed, *dials],
+            given,
             [player, facts, download],
             show_progress_on=player,
             api_name="film",

@@ -1,5 +1,6 @@
 """The page: is it whole, does its button make a film, are mistakes told in one sentence, does it call nobody?"""
 
+import functools
 import inspect
 import re
 
@@ -9,11 +10,13 @@ import pytest
 from mien import checkpoints
 from mien.demo import launch
 from mien.demo.app import DIALS, PICTURE, THEME, VOICE, build, film
+from mien.front import animate
 from mien.media import Sound, load_sound, probe
 from mien.portrait.controls import Controls
 
 REST = {
-    "emotion": "happy", "intensity": 1.0, "words": None, "background": "keep", "colour": "#00ff00", "crop": "keep",
+    "text": "", "speaker": "clara", "speed": 1.0, "emotion": "happy", "intensity": 1.0, "words": None,
+    "background": "keep", "colour": "#00ff00", "crop": "keep",
     "size": 256, "fps": 25, "gaze": "human", "seed": 0, **{name: Controls.dial(name).default for name in DIALS},
 }  # fmt: skip
 
@@ -47,6 +50,13 @@ def test_the_button_makes_a_film(tmp_path, monkeypatch):
     assert made.has_sound and made.duration_s == pytest.approx(1.0, abs=0.05)
     assert facts.startswith("1.0 s of film · 256 × 256 · made in ")
     assert download.interactive and download.value["path"].endswith("mien.mp4")
+
+
+def test_a_text_is_said_where_there_is_no_voice(engine, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("mien.demo.app.animate", functools.partial(animate, engine=engine))
+    path, _, _ = film(str(PICTURE), None, **REST | {"text": "Hello, you.", "speaker": "tom"}, device="cpu")
+    assert probe(path).has_sound
 
 
 @pytest.mark.parametrize(

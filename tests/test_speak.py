@@ -1,42 +1,21 @@
 """Text to sound and to film, through the front door and the `mien` command, with a synthesiser that has learned nothing."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import mien
-from mien import checkpoints
 from mien.cli import app, main
-from mien.codec.model import load_codec
 from mien.front import ASSETS
 from mien.media import load_sound
 from mien.portrait.motion import load_space
-from mien.tts.model import Synthesiser, SynthesiserConfig
 from mien.tts.speech import load_narrator
 from mien.tts.voices import VOICES
 
 PICTURE, POINTS, WELCOME = ASSETS / "astronaut.jpg", ASSETS / "astronaut.json", ASSETS / "welcome.ogg"
-SMALL = {
-    "width": 16, "heads": 2, "note_blocks": 1, "frame_blocks": 1, "fine_width": 16, "fine_blocks": 1, "flow_blocks": 1,
-    "condition": 8,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A synthesiser of notes of 80 ms that knows every voice of the table."""
-    torch.manual_seed(0)
-    model = Synthesiser(SynthesiserConfig(layout=load_codec().config.layout, **SMALL))
-    torch.nn.init.constant_(model.prosody_head.bias, 2.2)
-    voices = {f"voices.{part}": torch.zeros(24) for voice in VOICES for part in voice.learned_from}
-    path = tmp_path_factory.mktemp("tts") / "tts.safetensors"
-    checkpoints.save(path, {**model.state_dict(), **voices}, asdict(model.config))
-    return path
 
 
 def command(*words: object, feed: str | None = None):

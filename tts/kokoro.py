@@ -9,6 +9,7 @@ It also teaches our synthesiser: `mien.training.teacher`.
 import importlib.util
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mien.codec.model import Codec, load_codec
-from mien.codec.phones import Segment, from_kokoro
+from mien.codec.phones import PAUSE, Segment, from_kokoro
 from mien.codec.tokens import Tokens
 from mien.codec.vocoder import SAMPLE_RATE
 from mien.layers.extras import install
@@ -143,8 +144,11 @@ class Kokoro:
         phones = _whole(from_kokoro(timed), length_s)
         middles = [(p.start_s + p.end_s) / 2 for p in phones]
         spans: dict[int, tuple[float, float]] = {}
+        ended = set()
         for (symbol, n), (a, b) in zip(symbols, edges, strict=True):
-            if symbol.isalpha() or symbol in "ˈˌ":
+            if symbol in PAUSE:
+                ended.add(n)
+            elif n not in ended:  # a space after a sound lengthens it, one after punctuation the pause
                 spans[n] = (spans.get(n, (a, b))[0], b)
         owners = [
             next((n for n, (a, b) in spans.items() if p.phone != "sil" and a <= t < b), -1)
@@ -174,7 +178,7 @@ def _rested(
     parts, edges, done, shift = [], [], 0, 0.0
     seconds = FRAME_LENGTH / MODEL_RATE
     for (symbol, a, b), rest_s in zip(reading.phones, rests_s, strict=True):
-        asked = rest_s if symbol in ";:,.!?…—" else 0.0
+        asked = rest_s if symbol in PAUSE else 0.0
         edges.append((a * seconds + shift, b * seconds + shift + asked))
         if asked:
             middle = FRAME_LENGTH * (a + b) // 2
@@ -197,7 +201,8 @@ def felt(sound: np.ndarray, change: Change) -> np.ndarray:
     if not (change.level or change.spread or change.energy or change.tilt):
         return sound
     try:
-        import pyworld
+        with warnings.catch_warnings(action="ignore"):  # it asks for a part of setuptools that is to go
+            import pyworld
     except ImportError as error:
         raise ModuleNotFoundError(f"A feeling in kokoro's voice needs pyworld: {install('kokoro')}.") from error
     world: Any = pyworld  # compiled: a checker of types sees nothing in it

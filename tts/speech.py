@@ -147,7 +147,7 @@ class Narrator:
 
         def said() -> Iterator[np.ndarray]:
             for part in self.stream(text, voice, emotion, **manner):
-                parts.append(replace(part, samples=part.samples[:0]))
+                parts.append(replace(part, samples=np.zeros(0, np.float32)))
                 yield part.samples[:, None]
 
         written_in_blocks(path, said(), self.engine.rate)
