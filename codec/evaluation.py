@@ -5,11 +5,12 @@ that its decoder gets; all clips go through every system as 16 kHz mono.
 """
 
 import csv
+import gzip
 import importlib.util
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -65,25 +66,26 @@ def read_clips(
     longest_s: float = float("inf"),
     seed: int = 0,
 ) -> list[Clip]:
-    """The clips of a folder: by its manifest.csv, or else all its sounds, each with its words in a .txt beside it.
+    """The clips of a folder: by its lists, or else all its sounds, each with its words in a .txt beside it.
 
-    A manifest has the column file, and may have speaker_id, text, corpus, language, emotion, split, duration_s. split:
-    of the manifest; None takes all. corpora: of the manifest; none named takes all. limit: that many, spread evenly
-    over the speakers and drawn by `seed`. shortest_s, longest_s: other clips are passed over.
+    A list is as `manifest_rows` reads it; it has the column file, and may have speaker_id or voice, text, corpus, language,
+    emotion, split, duration_s. split: of the list; None takes all. corpora: of the list; none named takes all. limit: that
+    many, spread evenly over the speakers and drawn by `seed`. shortest_s, longest_s: other clips are passed over.
     Raises FileNotFoundError without the folder, ValueError when nothing is left.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: give one with a manifest.csv or with sound files.")
-    manifest = folder / "manifest.csv"
     clips = []
-    for row in _manifest(manifest) if manifest.is_file() else _sounds(folder):
+    for row in manifest_rows(folder) if any(_lists(folder)) else _sounds(folder):
+        if not row.get("file"):
+            raise ValueError(f"A list of {folder} has no column 'file': name each sound there, from the list's folder.")
         path = folder / row["file"]
         if split and row.get("split") not in (split, None) or corpora and row.get("corpus") not in corpora:
             continue
         if (shortest_s > 0 or longest_s < float("inf")) and not shortest_s <= _duration_s(path, row) <= longest_s:
             continue
-        speaker, text = row.get("speaker_id") or row["file"], row.get("text") or ""
+        speaker, text = row.get("speaker_id") or row.get("voice") or row["file"], row.get("text") or ""
         others = {name: row.get(name) or "" for name in ("corpus", "language", "emotion", "split")}
         clips.append(Clip(path, speaker, text, **others))
     if not clips:
@@ -103,22 +105,32 @@ def balanced(clips: Sequence[Clip], limit: int, seed: int = 0) -> list[Clip]:
     return [clips[number] for number in sorted(number for _, number in chosen)]
 
 
-def _manifest(path: Path) -> Iterable[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if "file" not in (reader.fieldnames or ()):
-            raise ValueError(f"{path} has no column 'file': name each sound there, from the manifest's folder.")
-        yield from reader
+def manifest_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a folder's lists: manifest.csv, and manifest*.jsonl, which may be gzipped. Raises FileNotFoundError when
+    it holds none."""
+    lists = _lists(folder)
+    if not lists:
+        raise FileNotFoundError(
+            f"{folder} holds neither manifest.csv nor manifest*.jsonl: give a folder of speech with its list."
+        )
+    for path in lists:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", newline="", encoding="utf-8") as file:
+            yield from csv.DictReader(file) if path.suffix == ".csv" else map(json.loads, file)
 
 
-def _sounds(folder: Path) -> Iterable[dict[str, str]]:
+def _lists(folder: Path) -> list[Path]:
+    return [*folder.glob("manifest.csv"), *sorted(folder.glob("manifest*.jsonl*"))]
+
+
+def _sounds(folder: Path) -> Iterator[dict[str, str]]:
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUNDS):
         words = path.with_suffix(".txt")
         text = words.read_text(encoding="utf-8").strip() if words.is_file() else ""
         yield {"file": str(path.relative_to(folder)), "text": text}
 
 
-def _duration_s(path: Path, row: dict[str, str]) -> float:
+def _duration_s(path: Path, row: dict[str, Any]) -> float:
     return float(row.get("duration_s") or 0) or load_sound(path).duration_s
 
 
@@ -210,7 +222,7 @@ def evaluate(
     for number, clip in enumerate(clips):
         samples = load_sound(clip.path).mono(RATE)
         heard += len(samples)
-        text = clip.text if clip.language in ("", "en") else ""
+        text = clip.text if clip.language.partition("-")[0] in ("", "en") else ""
         original = judge.hear(samples)
         verdicts[ORIGINAL].append(judge.alone(original, text))
         for done, system in enumerate(systems, 1):

@@ -10,47 +10,14 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
 
-from mien.codec.vocoder import HOP, EnvelopeMeter
 from mien.media.sound import load_sound
 from mien.training.emotion import LABELS
 from mien.training.speech import SAMPLE_RATE, find_pitch
+from mien.tts.feeling import MEASURES, measure
 
 CORPORA = ("ravdess", "emodb", "nemo")
-MEASURES = ("level", "spread", "energy", "tilt", "pace", "pause")
 TRUNCATED = {("emodb", "disgust"), ("emodb", "fear")}  # cut off: their pace and pauses say nothing
-SPEECH_DB = -30.0  # below a take's loud frames; what is fainter is a pause
-LOW_BANDS, HIGH_BANDS = slice(4, 24), slice(40, 72)  # of the envelope: about 0.2 to 1 kHz, 2.2 to 6.5 kHz
-
-
-def measure(sound: np.ndarray, meter: EnvelopeMeter) -> dict[str, float] | None:
-    """A take (S,) at 16 kHz in numbers; None where too little of it is voiced.
-
-    level: median F0, semitones. spread: standard deviation of F0, semitones. energy: RMS of what is said, dB. tilt: high
-    bands beside low ones, dB. pace: log of the seconds in which something is said. pause: share of the time between first
-    and last sound in which nothing is.
-    """
-    sound = sound[: len(sound) // HOP * HOP]
-    with torch.inference_mode():
-        envelope = meter(torch.from_numpy(sound.astype(np.float32))[None])[0].numpy() * 3 * 10 / np.log(10)  # dB
-    loudness = 10 * np.log10(np.square(sound).reshape(-1, HOP).mean(1) + 1e-10)
-    speech = loudness > np.percentile(loudness, 95) + SPEECH_DB
-    pitch = find_pitch(sound)[: len(speech)].astype(np.float32)
-    voiced = (pitch > 0) & speech
-    if voiced.sum() < 30:
-        return None
-    tone = 12 * np.log2(pitch[voiced])
-    tone = tone[np.abs(tone - np.median(tone)) < 15]  # octave errors
-    first, last = np.flatnonzero(speech)[[0, -1]]
-    return {
-        "level": float(np.median(tone)),
-        "spread": float(tone.std()),
-        "energy": float(10 * np.log10(np.mean(10 ** (loudness[speech] / 10)))),
-        "tilt": float(envelope[voiced][:, HIGH_BANDS].mean() - envelope[voiced][:, LOW_BANDS].mean()),
-        "pace": float(np.log(speech.sum() * HOP / SAMPLE_RATE)),
-        "pause": float(1 - speech[first : last + 1].mean()),
-    }
 
 
 def compare(
@@ -64,9 +31,10 @@ def compare(
     """
     with (data / "manifest.csv").open(newline="", encoding="utf-8") as file:
         rows = [r for r in csv.DictReader(file) if r["corpus"] in CORPORA and r["split"] == split and r["emotion"] in LABELS]
-    meter, takes = EnvelopeMeter(), []
+    takes = []
     for done, row in enumerate(rows, 1):
-        found = measure(load_sound(data / row["file"]).mono(SAMPLE_RATE), meter)
+        sound = load_sound(data / row["file"]).mono(SAMPLE_RATE)
+        found = measure(sound, find_pitch(sound).astype(np.float32))
         if found is not None:
             takes.append((row, found))
         progress(done, len(rows))

@@ -5,8 +5,6 @@ over the sound. A big speech encoder may be asked what it hears in all of it. A 
 rooms, microphones, noise, babble and levels, so that a network works on what people really record.
 """
 
-import csv
-import gzip
 import json
 import math
 import os
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
+from mien.codec.evaluation import manifest_rows
 from mien.codec.front import FRAME_LENGTH, Front, load_front
 from mien.codec.phones import INDEX, SILENCE, Segment, align, from_cmudict, from_kokoro
 from mien.codec.pretrained import SpeechEncoder
@@ -92,22 +91,6 @@ def prepare(folders: Sequence[Path], out: Path, workers: int = 2) -> Iterator[st
     with ProcessPoolExecutor(workers) as pool:
         for n, name in enumerate(pool.map(_write_shard, *zip(*jobs, strict=True)) if jobs else (), 1):
             yield f"shard {n} of {len(jobs)}: {name}"
-
-
-def manifest_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a folder's lists. Raises FileNotFoundError when it holds none."""
-    table = folder / "manifest.csv"
-    lists = sorted(folder.glob("manifest*.jsonl*"))
-    if table.exists():
-        with table.open(newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
-    for path in lists:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
-    if not table.exists() and not lists:
-        raise FileNotFoundError(
-            f"{folder} holds neither manifest.csv nor manifest*.jsonl: give a folder of speech with its list."
-        )
 
 
 def _free(row: dict[str, Any]) -> bool:

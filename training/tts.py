@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien import checkpoints
+from mien.codec.evaluation import manifest_rows
 from mien.codec.front import FRAME_LENGTH, Front, load_front
 from mien.codec.model import Codec, CodecConfig, load_codec
 from mien.codec.phones import SILENCE
 from mien.codec.vocoder import PITCH_LEAD, EnvelopeMeter
 from mien.media.sound import load_sound
 from mien.training.codec import through_silence
-from mien.training.speech import NOT_SPEECH, SAMPLE_RATE, find_pitch, freely_licensed, manifest_rows, teacher_segments
+from mien.training.speech import NOT_SPEECH, SAMPLE_RATE, find_pitch, freely_licensed, teacher_segments
 from mien.tts.model import SUB, Notes, Prosody, Synthesiser, SynthesiserConfig
 from mien.tts.score import score_of_recording, score_of_segments
 from mien.tts.text import read_text

@@ -11,11 +11,14 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from mien.codec.vocoder import Acoustics, mel_centres
+from mien.codec.vocoder import HOP, SAMPLE_RATE, Acoustics, EnvelopeMeter, mel_centres
 from mien.emotion import CATEGORIES
 
 TILT_HZ = (200.0, 6_000.0)  # between these the tilt is laid
 DB = 30 / math.log(10)  # in the unit of an envelope
+SPEECH_DB = -30.0  # below a take's loud frames; what is fainter is a pause
+LOW_BANDS, HIGH_BANDS = slice(4, 24), slice(40, 72)  # of the envelope: about 0.2 to 1 kHz, 2.2 to 6.5 kHz
+LEAST_VOICED = 30  # frames of 10 ms, without which nothing can be measured
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,13 @@ FEELINGS = {
 }
 
 
+MEASURES = tuple(field.name for field in fields(Change))
+
+
 def change_of(weights: np.ndarray) -> Change:
     """Weights of a mixture (8,), in `CATEGORIES` order, to what they do together."""
-    names = [field.name for field in fields(Change)]
     parts = [(weights[CATEGORIES.index(name)], change) for name, change in FEELINGS.items()]
-    return Change(*(float(sum(w * getattr(c, field) for w, c in parts)) for field in names))
+    return Change(*(float(sum(w * getattr(c, field) for w, c in parts)) for field in MEASURES))
 
 
 def moved(frames: Acoustics, change: Change, pitch: float | None = None) -> Acoustics:
@@ -62,3 +67,32 @@ def moved(frames: Acoustics, change: Change, pitch: float | None = None) -> Acou
     centres = torch.from_numpy(mel_centres(frames.envelope.shape[-1])).float().log()
     ramp = ((centres - low) / (high - low)).clamp(0, 1) - 0.5
     return Acoustics(frames.envelope + (change.energy + change.tilt * ramp) / DB, log_pitch, frames.voicing)
+
+
+def measure(sound: np.ndarray, f0: np.ndarray) -> dict[str, float] | None:
+    """A take (S,) at 16 kHz in numbers; None where too little of it is voiced. f0: (ceil(S / 160),) Hz, 0 where unvoiced.
+
+    level: median F0, semitones. spread: standard deviation of F0, semitones. energy: RMS of what is said, dB. tilt: high
+    bands beside low ones, dB. pace: log of the seconds in which something is said. pause: share of the time between first
+    and last sound in which nothing is.
+    """
+    sound = sound[: len(sound) // HOP * HOP]
+    with torch.inference_mode():
+        envelope = EnvelopeMeter()(torch.from_numpy(sound.astype(np.float32))[None])[0].numpy() * DB
+    loudness = 10 * np.log10(np.square(sound).reshape(-1, HOP).mean(1) + 1e-10)
+    speech = loudness > np.percentile(loudness, 95) + SPEECH_DB
+    pitch = f0[: len(speech)]
+    voiced = (pitch > 0) & speech
+    if voiced.sum() < LEAST_VOICED:
+        return None
+    tone = 12 * np.log2(pitch[voiced])
+    tone = tone[np.abs(tone - np.median(tone)) < 15]  # octave errors
+    first, last = np.flatnonzero(speech)[[0, -1]]
+    return {
+        "level": float(np.median(tone)),
+        "spread": float(tone.std()),
+        "energy": float(10 * np.log10(np.mean(10 ** (loudness[speech] / 10)))),
+        "tilt": float(envelope[voiced][:, HIGH_BANDS].mean() - envelope[voiced][:, LOW_BANDS].mean()),
+        "pace": float(np.log(speech.sum() * HOP / SAMPLE_RATE)),
+        "pause": float(1 - speech[first : last + 1].mean()),
+    }
