@@ -23,6 +23,8 @@ LIMITS = np.radians([15, 20, 20])  # pitch, yaw, roll: approached softly, never 
 SHIFT_LIMIT, SCALE_LIMIT = 0.5, 0.2  # IOD; log of the factor
 LEAST_AREA = 0.2  # no cell of a field shrinks below this part of its area: the picture cannot fold
 LEAST_PRESSED = 0.06  # the same where an open mouth closes
+STRAY = 0.08  # how far from the figure hair may stray that the matte left out, IOD
+UNLIKE = 40  # grey levels; figure and background that differ less cannot be told from each other by colour
 
 
 def _soft_limit(x: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
@@ -31,12 +33,13 @@ def _soft_limit(x: np.ndarray, limit: np.ndarray | float) -> np.ndarray:
     return np.sign(x) * np.minimum(np.abs(x), limit * (0.7 + 0.3 * np.tanh(over / 0.3)))
 
 
-def _cut_out(image: np.ndarray, matte: np.ndarray, plate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _cut_out(image: np.ndarray, matte: np.ndarray, plate: np.ndarray, iod: float) -> tuple[np.ndarray, np.ndarray]:
     """The figure alone (H, W, 4) uint8, its share of every colour and alpha, and the plate on which it is the picture.
 
     Where a matte is unsure, what the figure cannot explain is the background's: it stays on the plate, sharp and still.
     """
     alpha = np.rint(np.clip(matte, 0, 1) * 255).astype(np.uint8)
+    alpha = np.maximum(alpha, _strays(image, alpha, plate, STRAY * iod))
     behind = _behind(alpha, plate)
     figure = cv2.min(cv2.subtract(image, behind), cv2.merge([alpha] * 3))
     left = cv2.subtract(image, figure)
@@ -44,6 +47,28 @@ def _cut_out(image: np.ndarray, matte: np.ndarray, plate: np.ndarray) -> tuple[n
     plate = plate.copy()
     plate[unsure] = np.clip(left[unsure] * (255.0 / (255 - alpha[unsure]))[:, None] + 0.5, 0, 255).astype(np.uint8)
     return np.dstack([figure, alpha]), plate
+
+
+def _strays(image: np.ndarray, alpha: np.ndarray, plate: np.ndarray, reach: float) -> np.ndarray:
+    """Alpha (H, W) uint8 by colour at the figure's edge: hair and rims that the matte left out would stay as thin lines.
+
+    What lies there on the way from the plate's colour to the figure's is the figure's in that share; 0 elsewhere. reach:
+    pixels.
+    """
+    sure, k = (alpha > 240).astype(np.uint8), max(1, int(reach / 3))
+    own = cv2.merge([*cv2.split(image * sure[..., None]), 255 * sure])
+    own = cv2.resize(own, None, fx=1 / k, fy=1 / k, interpolation=cv2.INTER_AREA).astype(np.float32)
+    own = cv2.resize(cv2.GaussianBlur(own, (0, 0), reach / k), alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    rows, columns = np.nonzero((own[..., 3] > 5) & (alpha < 230))
+    own, behind = own[rows, columns], plate[rows, columns].astype(np.float32)
+    there, towards = image[rows, columns] - behind, 255 * own[:, :3] / own[:, 3:] - behind
+    apart = np.linalg.norm(towards, axis=1)
+    share = np.clip((there * towards).sum(1) / np.maximum(apart, 1) ** 2, 0, 1)
+    off = np.linalg.norm(there - share[:, None] * towards, axis=1)
+    like = (apart > UNLIKE) & (share > 0.08) & (off < 0.3 * share * apart + 4)
+    found = np.zeros_like(alpha)
+    found[rows, columns] = 255 * share * like
+    return found
 
 
 def _behind(alpha: np.ndarray, plate: np.ndarray) -> np.ndarray:
@@ -98,6 +123,8 @@ class Portrait:
             raise ValueError(f"The landmarks are {landmarks.shape}, wanted are (478, 3) in pixels, irises among them.")
         if (matte is None) != (plate is None):
             raise ValueError("A matte and a plate belong together: give both, or neither.")
+        given, self.pose = canonicalise(landmarks.astype(np.float64), template)
+        self.iod = iod = float(self.pose.iod)
         self.image = self.source = np.ascontiguousarray(image)
         self.matte, self.plate = matte, plate
         if matte is not None and plate is not None:
@@ -106,9 +133,7 @@ class Portrait:
                     f"The matte is {matte.shape}, the plate {plate.dtype} {plate.shape}; "
                     f"{image.shape[:2]} and uint8 {image.shape} are wanted, as the picture is."
                 )
-            self.source, self.plate = _cut_out(image, matte, plate)
-        given, self.pose = canonicalise(landmarks.astype(np.float64), template)
-        self.iod = iod = float(self.pose.iod)
+            self.source, self.plate = _cut_out(image, matte, plate, iod)
         places = landmarks.astype(np.float64)
         low, high = np.maximum(places.min(0).astype(int), 0), np.maximum(places.max(0).astype(int), 0) + 2
         edge = edge_width(self.image[low[1] : high[1], low[0] : high[0]])

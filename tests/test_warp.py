@@ -175,6 +175,20 @@ def test_an_unsure_matte_leaves_the_background_as_it_is():
     assert np.abs(portrait.render(talk()).astype(int) - drawn.image).max() <= 2
 
 
+def test_hair_that_the_matte_left_out_goes_with_the_head():
+    drawn = draw(512, 512, 130, (250, 210))
+    image, light = drawn.image.copy(), np.full_like(drawn.image, 225)
+    outline, middle, masks = drawn.landmarks[OVAL, :2], np.array([250, 230]), []
+    for size in (1.0, 1.12, 1.16):
+        corners = np.round((outline - middle) * size + middle).astype(np.int32)
+        masks.append(cv2.fillPoly(np.zeros((512, 512), np.uint8), [corners], 1) > 0)
+    face, known, hair = masks
+    image[~face], image[~hair] = (60, 45, 30), (225, 225, 225)
+    portrait = Portrait(image, drawn.landmarks, TEMPLATE, matte=known.astype(np.float32), plate=light)
+    assert np.abs(portrait.render(talk()).astype(int) - image).max() <= 2
+    assert portrait.plate is not None and portrait.plate.min() > 200, "a ghost of the hair's edge stays behind"
+
+
 def test_extreme_shapes_do_not_fold(face):
     rng = np.random.default_rng(0)
     wild = rng.normal(0, 0.15, (478, 3)).astype(np.float32)
