@@ -40,13 +40,15 @@ MEMORY = 10  # frames of the past each window sees
 
 @dataclass(frozen=True)
 class AnimatorConfig:
-    """Sizes of the DiT. audio: the name of the speech features ("front" or "mel") and audio_width their size."""
+    """Sizes of the DiT. audio: the name of the speech features (of `portrait.speech`) and audio_width their size; codec: by
+    which codec they are made, "" for those that need none."""
 
     width: int = 192
     depth: int = 5
     heads: int = 6
     audio: str = "front"
     audio_width: int = 320
+    codec: str = ""
     audio_reach: int = 13  # frames of speech seen by cross-attention on either side
     motion_reach: int = 32
     style_width: int = 96
@@ -55,9 +57,7 @@ class AnimatorConfig:
 
     def __post_init__(self) -> None:
         if self.width % (self.heads * 2) or self.width % len(GATE_REGIONS):
-            raise ValueError(
-                f"width {self.width} must be a multiple of twice the heads ({self.heads}) and of 4 regions."
-            )
+            raise ValueError(f"width {self.width} must be a multiple of twice the heads ({self.heads}) and of 4 regions.")
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """From a heard voice and a feeling to motion, window by window: the animator and its guarantees, as one thing to call."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,41 +12,47 @@ from mien.portrait.animator import Animator, AnimatorConfig
 from mien.portrait.controls import Controls
 from mien.portrait.feelings import felt
 from mien.portrait.guarantees import Gaze, draw_plan, enforce, steadied
-from mien.portrait.motion import REGIONS, Motion, load_space
+from mien.portrait.manner import Manner
+from mien.portrait.motion import REGIONS, load_space
 from mien.portrait.sampling import Guidance, Schedule, load_scheduler, windows
-from mien.portrait.speech import Heard, hear
+from mien.portrait.speech import Heard, check_codec, hear, hear_tokens
+
+if TYPE_CHECKING:
+    from mien.codec.phones import Segment
+    from mien.codec.tokens import Tokens
 
 HEAD_GAIN = 1.25  # a few Euler steps and a steady hand leave heads at 0.66 of the speed of real ones
-STYLE_SECONDS = 3  # least length of a clip that shows a manner
 
 
 class Performer:
     """A loaded animator.
 
-    model: name of a checkpoint or its path. device: where the network runs.
+    model: name of a checkpoint or its path. device: where the network runs. Raises ValueError for a checkpoint that hears
+    through another codec than ours.
     """
 
     def __init__(self, model: str = "animator-nano", device: torch.device | str = "cpu"):
         checkpoint = checkpoints.load(model)
         self.config = checkpoint.built(AnimatorConfig)
+        check_codec(self.config.audio, self.config.codec)
         self.model = Animator(self.config)
         self.model.load_state_dict({name: tensor.float() for name, tensor in checkpoint.tensors.items()})
         self.model.eval().to(device)
         self.space = load_space()
         load_scheduler()  # slow to import: better now than between the first two frames
 
-    def hear(self, samples: np.ndarray) -> Heard:
-        """16 kHz mono (S,) as this animator hears it."""
-        return hear(samples, self.config.audio)
+    def hear(self, samples: np.ndarray, phones: "Iterable[Segment] | None" = None) -> Heard:
+        """16 kHz mono (S,) as this animator hears it. phones: what is said and when, where that is known."""
+        return hear(samples, self.config.audio, phones)
+
+    def hear_tokens(self, tokens: "Tokens", phones: "Iterable[Segment] | None" = None) -> Heard:
+        """A coded recording as this animator hears it. Raises ValueError for another codec's tokens."""
+        return hear_tokens(tokens, self.config.audio, phones)
 
     @torch.inference_mode()
-    def style(self, motion: Motion) -> Tensor:
-        """A manner from somebody's motion: (1, K, W) tokens. Raises ValueError if the take is too short to show one."""
-        if motion.duration_s < STYLE_SECONDS:
-            raise ValueError(
-                f"The style clip shows {motion.duration_s:.1f} s of a face; at least {STYLE_SECONDS} s are wanted."
-            )
-        z = (motion.values - self.space.mean) / self.space.std
+    def style(self, manner: Manner) -> Tensor:
+        """A manner as the animator sees it: (1, K, W) tokens."""
+        z = (manner.sample - self.space.mean) / self.space.std
         device = next(self.model.parameters()).device
         return self.model.style_encoder(torch.from_numpy(z.astype(np.float32))[None].to(device))
 
@@ -54,7 +61,7 @@ class Performer:
         heard: Heard,
         emotion: np.ndarray,
         *,
-        style: Tensor | None = None,
+        style: Manner | None = None,
         seed: int = 0,
         gaze: Gaze = "human",
         controls: Controls = Controls(),  # noqa: B008 - frozen
@@ -63,16 +70,19 @@ class Performer:
     ) -> Iterator[np.ndarray]:
         """Motion (n, 36) in natural units, a window at a time.
 
-        heard: T frames. emotion: (T, 8) weights. style: of `style`, None for the model's own.
+        heard: T frames. emotion: (T, 8) weights. style: None for the model's own.
         """
         space = self.space
+        if style is not None:
+            controls = style.dials(controls)
         plan = draw_plan(heard, emotion, seed, gaze, controls.blink)
         made = windows(
-            self.model, heard.features, np.zeros_like(emotion), style, space.aperture_direction * space.std,
-            seed=seed, guidance=guidance, schedule=schedule,
+            self.model, heard.features, np.zeros_like(emotion), None if style is None else self.style(style),
+            space.aperture_direction * space.std, seed=seed, guidance=guidance, schedule=schedule,
         )  # fmt: skip
+        calm = steadied(z * space.std + space.mean for z in made)
         done, first_pose = 0, None
-        for values in steadied(z * space.std + space.mean for z in made):
+        for values in calm if style is None else style.laid_on(calm):
             values = felt(values, emotion[done : done + len(values)])
             values[:, : REGIONS["scale"].stop] *= controls.head * HEAD_GAIN
             first_pose = values[0, :6].copy() if first_pose is None else first_pose

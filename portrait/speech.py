@@ -1,19 +1,27 @@
 """What the animator hears: one interface to speech features at 25 Hz, and to where a voice rests or shuts the lips."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-FEATURES = ("mel", "front")
+if TYPE_CHECKING:
+    from mien.codec.model import Codec
+    from mien.codec.phones import Segment
+    from mien.codec.reading import Reading
+    from mien.codec.tokens import Tokens
+
+FEATURES = ("mel", "front", "codec", "codec-continuous")
+CODEC = "codec-16k"  # whose tokens lead a portrait
 CHUNK = 500 * 640  # samples of a recording that are heard at once
-LEAD = 1  # half frames (20 ms) by which lips are ahead of the sound they make
-CERTAIN = (
-    0.45  # mean odds a closure must have: lips that shut in a vowel are worse than a p that is left to the network
-)
+LEAD = 2  # half frames (40 ms) by which lips that a rule shuts are ahead of the sound they make
+CERTAIN = 0.45  # mean odds a closure must have: lips that shut in a vowel are worse than a p that is left to the network
 STILL_FRAMES = 7  # of hardly any sound are a pause
-TRACKER_LAG = 256  # samples: the films that taught the animator were tracked about 0.4 frame late; it hears that earlier
+LEAST_PAUSE = 4  # half frames of silence between known phones that are a pause; shorter ones belong to a stop
+LAGGING = ("mel", "front")  # features of animators that learned from films as they were tracked,
+TRACKER_LAG = 256  # samples late, about 0.4 frame: their sound is heard that much earlier
 BURST = 0.7  # share of p and b that passes before the lips part
 PARTLY = 0.6  # how shut lips are in a frame that is half closure
 
@@ -37,28 +45,84 @@ class Heard:
 def speech_features(name: str) -> Callable[[np.ndarray], np.ndarray]:
     """A function from 16 kHz mono (S,) in [-1, 1] to features (T, A) float32, T = ceil(S / 640).
 
-    name: "mel", four log-mel frames side by side, or "front", the phone recogniser's inner state and odds beside a
-    coarse mel (loudness and colour, which a phone recogniser throws away). Raises ValueError for another.
+    name: "codec", what the codec's tokens at 0.27 kbit/s say (S, the phones read from it, and the sketch of a spectrum
+    that S and G make); "codec-continuous", the codec's features before they are quantised, its phones and that sketch;
+    "front", the phone recogniser's inner state and odds beside a coarse mel; or "mel", four log-mel frames side by side.
+    Raises ValueError for another.
     """
     if name not in FEATURES:
         raise ValueError(f"Unknown speech features '{name}': choose one of {', '.join(FEATURES)}.")
-    if name == "mel":
-        return _log_mel
-    return lambda samples: _front_features(_front().features(samples), samples)
+    return {
+        "mel": _log_mel,
+        "front": lambda samples: _front_features(_front().features(samples), samples),
+        "codec": lambda samples: _token_features(_read(_codec().encode(samples, tiers=0))),
+        "codec-continuous": _continuous_features,
+    }[name]
 
 
-def hear(samples: np.ndarray, name: str) -> Heard:
-    """Hear a whole recording, 16 kHz mono (S,), T = ceil(S / 640); name as in `speech_features`."""
-    from mien.codec.phones import INDEX
+def check_codec(name: str, codec: str) -> None:
+    """Raises ValueError if features `name` were learned through another codec than the one that makes them here."""
+    if name.startswith("codec") and codec != CODEC:
+        raise ValueError(
+            f"This animator learned to hear through the codec '{codec}', not '{CODEC}': train it again on the features of "
+            f"'{CODEC}', or give another model."
+        )
 
-    frames = -(-len(samples) // 640)
-    samples = samples[TRACKER_LAG:] if len(samples) > TRACKER_LAG else samples
+
+def hear(samples: np.ndarray, name: str, phones: "Iterable[Segment] | None" = None) -> Heard:
+    """Hear a whole recording, 16 kHz mono (S,), T = ceil(S / 640); name as in `speech_features`.
+
+    phones: what is said and when, where that is known: lips then shut and rest by it and not by ear.
+    """
     front = _front().features(samples)
-    features = _front_features(front, samples) if name == "front" else _log_mel(samples)
-    odds = front.posteriors_50hz
-    parts = (features, _silence(odds[:, INDEX["sil"]], samples), _closures(odds))
-    # Heard earlier, a recording may end a frame sooner: its last frame is held.
-    return Heard(*(np.concatenate([part, np.repeat(part[-1:], frames - len(part), 0)]) for part in parts))
+    lag = TRACKER_LAG if name in LAGGING and len(samples) > TRACKER_LAG else 0
+    features = speech_features(name)(samples[lag:])
+    features = np.concatenate([features, np.repeat(features[-1:], len(front.posteriors) - len(features), 0)])
+    if phones is not None:
+        return Heard(features, *said(phones, len(features)))
+    power = np.concatenate([(piece.reshape(-1, 640) ** 2).mean(1) for piece in _pieces(samples)])
+    return Heard(features, *_by_ear(front.posteriors_50hz, 10 * np.log10(power + 1e-10)))
+
+
+def hear_tokens(tokens: "Tokens", name: str = "codec", phones: "Iterable[Segment] | None" = None) -> Heard:
+    """As `hear`, from a coded recording. Features "codec" are read from the tokens; for others they are made to sound.
+
+    Raises ValueError for another codec's tokens.
+    """
+    if name != "codec":
+        return hear(_codec().decode(tokens), name, phones)
+    reading = _read(tokens)
+    features = _token_features(reading)
+    if phones is not None:
+        return Heard(features, *said(phones, len(features)))
+    return Heard(features, *_by_ear(reading.posteriors_50hz, reading.level_db))
+
+
+def said(phones: "Iterable[Segment]", frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where known phones are silent and where they shut the lips, (T,) and (T,) in [0, 1], as in `Heard`."""
+    from mien.codec.phones import PHONES
+
+    phones = list(phones)
+    spoken = np.zeros(2 * frames, bool)
+    for phone in phones:
+        if phone.phone != PHONES[0]:
+            spoken[round(phone.start_s * 50) : round(phone.end_s * 50)] = True
+    silent = np.zeros(2 * frames, np.float32)
+    for a, b in runs_of(~spoken):
+        silent[a:b] = b - a >= LEAST_PAUSE
+    closed = closures(phones, frames)
+    return silent.reshape(frames, 2).min(1) * (closed == 0), closed  # lips that shut before the first p are no rest
+
+
+def _by_ear(odds_50hz: np.ndarray, level_db: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Silent and closed (T,) from odds of phones (2 T, 40) and the loudness (T,)."""
+    from mien.codec.phones import INDEX, read
+
+    def sure(segment: "Segment") -> bool:
+        at = slice(round(segment.start_s * 50), round(segment.end_s * 50))
+        return odds_50hz[at, INDEX[str(segment.phone)]].mean() >= CERTAIN
+
+    return _silence(odds_50hz[:, 0], level_db), closures(filter(sure, read(odds_50hz)), len(level_db))
 
 
 @cache
@@ -66,6 +130,29 @@ def _front():
     from mien.codec.front import load_front
 
     return load_front()
+
+
+@cache
+def _codec() -> "Codec":
+    from mien.codec.model import load_codec
+
+    return load_codec(CODEC)
+
+
+def _read(tokens: "Tokens") -> "Reading":
+    from mien.codec.reading import load_reader
+
+    return load_reader().read(_codec(), tokens)
+
+
+def _token_features(reading: "Reading") -> np.ndarray:
+    return np.concatenate([reading.semantic, reading.hidden, reading.posteriors, reading.sketch], 1)
+
+
+def _continuous_features(samples: np.ndarray) -> np.ndarray:
+    heard = _codec().features(samples)
+    sketch = _read(_codec().encode(samples, tiers=0)).sketch
+    return np.concatenate([heard.continuous, heard.posteriors, sketch], 1)
 
 
 def _front_features(heard, samples: np.ndarray) -> np.ndarray:
@@ -93,14 +180,12 @@ def _pieces(samples: np.ndarray) -> Iterator[np.ndarray]:
         yield np.pad(piece, (0, -len(piece) % 640))
 
 
-def _silence(odds_50hz: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Where nobody speaks, per frame: the recogniser hears no phone and little sound is left, or hardly any is left.
+def _silence(odds_50hz: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Where nobody speaks, per frame: no phone is heard and little sound is left, or hardly any is left.
 
-    Hardly any must last: the closure of a stop is as quiet, and shorter.
+    odds_50hz: (2 T,) of silence. level: (T,) dB. Hardly any must last: the closure of a stop is as quiet, and shorter.
     """
-    frames = len(odds_50hz) // 2
-    power = np.concatenate([(piece.reshape(-1, 640) ** 2).mean(1) for piece in _pieces(samples)])
-    level = 10 * np.log10(power + 1e-10)
+    frames = len(level)
     loud = np.percentile(level, 95)
     floor = np.percentile(level, 5)
     quiet = np.clip(((loud - 18) - level) / 6, 0, 1) if loud - floor > 12 else np.zeros(frames)
@@ -111,19 +196,19 @@ def _silence(odds_50hz: np.ndarray, samples: np.ndarray) -> np.ndarray:
     return np.maximum(np.minimum(np.clip((odds - 0.3) / 0.4, 0, 1), quiet), still).astype(np.float32)
 
 
-def _closures(odds_50hz: np.ndarray) -> np.ndarray:
-    """Lip closures per frame, from the most likely run of phones; each is at least one whole frame long."""
-    from mien.codec.phones import BILABIAL, INDEX, read
+def closures(phones: "Iterable[Segment]", frames: int) -> np.ndarray:
+    """Where the lips are shut, (T,) in [0, 1]: by p, b and m with their times, each for at least one whole frame."""
+    from mien.codec.phones import BILABIAL
 
-    shut = np.zeros(len(odds_50hz) + LEAD, np.float32)
-    for segment in read(odds_50hz):
-        first, end = round(segment.start_s * 50), round(segment.end_s * 50)
-        if segment.phone not in BILABIAL or odds_50hz[first:end, INDEX[segment.phone]].mean() < CERTAIN:
+    shut = np.zeros(2 * frames + LEAD, np.float32)
+    for segment in phones:
+        if segment.phone not in BILABIAL:
             continue
+        first, end = round(segment.start_s * 50), round(segment.end_s * 50)
         if segment.phone != "M":  # lips part at a stop's burst, before its breath has passed
             end = first + max(2, round(BURST * (end - first)))
         shut[first:end] = 1
-    pairs = shut[LEAD:][: len(odds_50hz) // 2 * 2].reshape(-1, 2)
+    pairs = shut[LEAD:].reshape(frames, 2)
     closed = np.where(pairs.min(1) > 0, 1, PARTLY * pairs.max(1))
     for a, b in runs_of(closed > 0):
         if closed[a:b].max() < 1:

@@ -102,9 +102,26 @@ def animator(
     parts = read_config(config, model=AnimatorConfig, training=AnimatorTraining, loop=LoopConfig)
     loop: LoopConfig = replace(parts["loop"], steps=steps) if steps else parts["loop"]
     task = AnimatorTask(parts["model"], parts["training"], shards, init)
-    typer.echo(
-        f"{sum(p.numel() for p in task.model.parameters()) / 1e6:.2f} M parameters, {len(task.train_clips)} clips"
-    )
+    typer.echo(f"{sum(p.numel() for p in task.model.parameters()) / 1e6:.2f} M parameters, {len(task.train_clips)} clips")
+    typer.echo(json.dumps(train(task, loop, out)))
+
+
+@app.command()
+@one_sentence
+def lips(
+    shards: Shards = Path("shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the run; goes on if it holds one.")] = Path("runs/lips"),
+    audio: Annotated[str, typer.Option(help="Speech features of the animator that it is to teach.")] = "codec",
+    steps: Annotated[int, typer.Option(help="Updates.")] = 600,
+) -> None:
+    """Train the lip expert, by which the animator's training hears whether lips go with their sound."""
+    from mien.portrait.motion import load_space
+    from mien.training.animator import build_shard
+    from mien.training.lips import LipTask, LipTraining
+    from mien.training.loop import LoopConfig, train
+
+    task = LipTask(LipTraining(), build_shard(shards, audio, load_space()))
+    loop = LoopConfig(steps, batch=32, lr=1e-3, weight_decay=0.05, ema=0.99, evaluate_every=100, save_every=100, threads=1)
     typer.echo(json.dumps(train(task, loop, out)))
 
 
@@ -175,6 +192,28 @@ def front(
     parts = read_config(config, model=FrontConfig, training=FrontTraining, augmentation=Augmentation, loop=LoopConfig)
     task = FrontTask(parts["model"], parts["training"], parts["augmentation"], shards)
     typer.echo(json.dumps(train(task, parts["loop"], out)))
+
+
+@app.command()
+@one_sentence
+def reading(
+    shards: Annotated[Path, typer.Option(help="Folder that prepare-speech wrote.")] = Path("speech-shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the run; goes on if it holds one.")] = Path("runs/reading"),
+    codec: Annotated[str, typer.Option(help="Codec whose tokens are read (name or path).")] = "codec-16k",
+    steps: Annotated[int, typer.Option(help="Updates.")] = 1200,
+) -> None:
+    """Train the reader of coded speech: phones from tokens, as a portrait needs them."""
+    from mien.codec.model import load_codec
+    from mien.training.loop import LoopConfig, train
+    from mien.training.reading import ReadingTask, ReadingTraining, code_speech
+
+    training, model = ReadingTraining(), load_codec(codec)
+    task = ReadingTask(training, code_speech(shards, model, training.hours, typer.echo), model.config.name)
+    loop = LoopConfig(
+        steps, batch=16, lr=2e-3, warmup=50, final_lr=0.02, weight_decay=0.02, ema=0.99, evaluate_every=200, save_every=200,
+        threads=1,
+    )  # fmt: skip
+    typer.echo(json.dumps(train(task, loop, out)))
 
 
 @app.command("prepare-tracker")
@@ -381,6 +420,26 @@ def sync(
     parts = read_config(config, model=SyncConfig, training=SyncTraining, loop=LoopConfig)
     task = SyncTask(parts["model"], parts["training"], shards)
     typer.echo(json.dumps(train(task, parts["loop"], out)))
+
+
+@app.command()
+@one_sentence
+def lifting(
+    config: Annotated[str, typer.Option(help="Name of a config, or a .yaml file.")] = "lifting",
+    shards: Shards = Path("shards"),
+    out: Annotated[Path, typer.Option(help="Folder of the run; goes on if it holds one.")] = Path("runs/lifting"),
+    report: Annotated[str | None, typer.Option(help="Also judge the best on a split: val, or test, once.")] = None,
+) -> None:
+    """Train the motion reader: manner and feeling of a face in motion."""
+    from mien.emotion.lifting import LiftingConfig
+    from mien.training.lifting import LiftingTask, LiftingTraining
+    from mien.training.loop import LoopConfig, train
+
+    parts = read_config(config, model=LiftingConfig, training=LiftingTraining, loop=LoopConfig)
+    task = LiftingTask(parts["model"], parts["training"], shards)
+    typer.echo(json.dumps(train(task, parts["loop"], out)))
+    if report is not None:
+        typer.echo(json.dumps(task.report(out / "best.safetensors", report)))
 
 
 @app.command("prepare-matte")

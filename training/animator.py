@@ -1,11 +1,11 @@
 """Train the animator: motion and speech of prepared clips, `python -m mien.training animator --config nano`.
 
-Clips become two arrays, motion and speech features, cached beside the tracks. A batch is windows of them; feelings that
-film hardly shows are painted on calm clips by the FACS recipes, at a known weight, so the network learns both what they
-look like and how strength and mixtures scale.
+Clips become two arrays, motion and speech features, cached beside the tracks. A batch is windows of them. What a feeling
+does to a face is laid on after the network (`portrait.feelings`), so it is taken off the clips that are known to feel:
+the network learns a calm talker, and what real feeling adds to its recipe.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +14,41 @@ import torch
 from torch import Tensor, nn
 
 from mien import checkpoints
-from mien.emotion import CATEGORIES
-from mien.emotion.facs import RECIPES, blendshapes
 from mien.media.sound import load_sound
 from mien.portrait import geometry
 from mien.portrait.animator import EMOTIONS, GATE_REGIONS, MEMORY, WINDOW, Animator, AnimatorConfig, Conditions
-from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace, load_space, rest_values, without_blinks
+from mien.portrait.feelings import liveliness, offsets
+from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace, load_space, without_blinks
 from mien.portrait.sampling import windows
-from mien.portrait.speech import speech_features
-from mien.portrait.tracking import BLENDSHAPES, Track
+from mien.portrait.speech import CODEC, speech_features
+from mien.portrait.tracking import Track
+from mien.training.lips import load_lip_expert
 from mien.training.prepare import Clip, read_clips
 
 FRAMES = MEMORY + WINDOW
 VIEWS = 3  # of the sound: clean, coloured and noisy, in a room
 STYLE_FRAMES = 75
 STYLE_GAP = 75  # frames between a window and the style taken from the same clip
+RIDGE = 0.01  # of the line between the features of two animators
+TRACKER_LAG = 256  # samples: films are tracked about 0.4 frame late, and their sound is made to be as late
 
 
 @dataclass(frozen=True)
 class AnimatorTraining:
-    """What is drawn and how it is weighed. Probabilities of a condition being absent; the rest is drawn as it comes."""
+    """What is drawn and how it is weighed. Probabilities of a condition being absent; the rest is drawn as it comes.
+
+    expert: a trained `training.lips.LipExpert`, by which lips must go with their sound; "" for none. anew: of an animator
+    that is gone on from, words in the names of weights that start from nothing.
+    """
 
     no_audio: float = 0.1
     no_style: float = 0.35
     no_memory: float = 0.15
-    painted: float = 0.5  # share of unlabelled windows that get a feeling from the FACS recipes
     mirrored: float = 0.5
+    expert: str = ""
+    anew: list[str] = field(default_factory=list)
     weights: dict[str, float] = field(
-        default_factory=lambda: {"motion": 1.0, "speed": 2.0, "aperture": 0.5, "aperture_speed": 1.0}
+        default_factory=lambda: {"motion": 1.0, "speed": 2.0, "aperture": 0.5, "aperture_speed": 1.0, "sync": 0.2}
     )
 
 
@@ -71,7 +78,8 @@ def build_shard(shards: Path, audio: str, space: MotionSpace) -> Shard:
             continue
         values = without_blinks(space.encode(track).values)
         wave = load_sound(clip.film).mono(16000) if clip.has_audio else np.zeros(len(values) * 640, np.float32)
-        views = [features(view) for view in sound_views(wave, rng)]
+        late = np.pad(wave, (TRACKER_LAG, 0))
+        views = [features(view) for view in sound_views(late, rng)]
         motions.append(values)
         sounds.append(np.stack([_shifted(view, clip.offset, len(values)) for view in views]).astype(np.float16))
         kept.append(index)
@@ -116,14 +124,12 @@ def mirror_matrix(space: MotionSpace) -> np.ndarray:
     return matrix
 
 
-def painted_feelings(space: MotionSpace) -> tuple[np.ndarray, np.ndarray]:
-    """The FACS recipes in motion: (8, 36) displacement at intensity 1, and (8,) factors on the head's liveliness."""
-    shapes = np.stack([blendshapes(name, BLENDSHAPES) for name in CATEGORIES])
-    paint = space.from_blendshapes(shapes) - rest_values(1)
-    paint[:, 10:] = 3 * np.tanh(paint[:, 10:] / 3)  # no channel further than three spreads: rare ones would tear
-    for row, recipe in zip(paint, RECIPES.values(), strict=True):
-        row[0], row[2], row[5] = recipe.pitch, recipe.roll, recipe.lean
-    return paint, np.array([recipe.gain for recipe in RECIPES.values()], np.float32)
+def calmed(motion: np.ndarray, emotion: np.ndarray) -> np.ndarray:
+    """Motion (T, 36) of somebody who feels `emotion` (8,) without what `portrait.feelings.felt` would add to it."""
+    weights = np.repeat(emotion[None], len(motion), 0)
+    out = motion - weights @ offsets()
+    out[:, : REGIONS["scale"].stop] /= liveliness(weights)
+    return out.astype(np.float32)
 
 
 class AnimatorTask:
@@ -132,13 +138,18 @@ class AnimatorTask:
     def __init__(self, config: AnimatorConfig, training: AnimatorTraining, shards: Path, init: str | None = None):
         self.space = load_space()
         self.shard = build_shard(shards, config.audio, self.space)
-        config = AnimatorConfig(**{**config.__dict__, "audio_width": self.shard.audio.shape[-1]})
+        codec = CODEC if config.audio.startswith("codec") else ""
+        config = replace(config, audio_width=self.shard.audio.shape[-1], codec=codec)
         self.config, self.training, self.weights = config, training, training.weights
         self.model = Animator(config)
         if init:
-            self.model.load_state_dict(checkpoints.load(init).tensors)
+            self._go_on_from(checkpoints.load(init), shards)
+        self.expert = load_lip_expert(training.expert) if training.expert else None
         self.mirror = mirror_matrix(self.space)
-        self.paint, self.paint_gain = painted_feelings(self.space)
+        self.emotion = np.array([clip.emotion for clip in self.shard.clips], np.float32)
+        self.emotion[:, 0] = 0
+        takes = np.split(self.shard.motion, self.shard.starts[1:-1])
+        self.motion = np.concatenate([calmed(take, felt) for take, felt in zip(takes, self.emotion, strict=True)])
         split = np.array([clip.split for clip in self.shard.clips])
         lengths = np.diff(self.shard.starts)
         self.train_clips = np.flatnonzero(split == "train")
@@ -153,6 +164,22 @@ class AnimatorTask:
         aperture = self.space.aperture_direction * self.space.std
         self.aperture = aperture
         self.lips = torch.from_numpy(aperture / np.linalg.norm(aperture))
+
+    def _go_on_from(self, known: checkpoints.Checkpoint, shards: Path) -> None:
+        """Take an animator's weights. If it heard other features, what hears starts as near to it as a line can come."""
+        own = self.model.state_dict()
+        taken = {name: t.float() for name, t in known.tensors.items() if not any(w in name for w in self.training.anew)}
+        if (heard := known.config["audio"]) != self.config.audio:
+            before = build_shard(shards, heard, self.space).audio[0, ::4].astype(np.float64)
+            aim = before @ taken["audio_in.weight"].double().numpy().T
+            now = self.shard.audio[0, ::4].astype(np.float64)
+            centre, spread = now.mean(0), now.std(0) + 1e-3
+            z = (now - centre) / spread
+            ridge = RIDGE * len(z) * np.eye(z.shape[1])
+            line = np.linalg.solve(z.T @ z + ridge, z.T @ (aim - aim.mean(0))).T / spread
+            taken["audio_in.weight"] = torch.from_numpy(line).float()
+            taken["audio_in.bias"] = taken["audio_in.bias"] + torch.from_numpy(aim.mean(0) - line @ centre).float()
+        self.model.load_state_dict(own | taken)
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -173,11 +200,9 @@ class AnimatorTask:
         start = int(rng.integers(-MEMORY, max(length - FRAMES, -MEMORY) + 1))
         frames = np.arange(start, start + FRAMES)
         inside = first + np.clip(frames, 0, length - 1)
-        motion = self.shard.motion[inside]
+        motion = self.motion[inside]
         audio = self.shard.audio[rng.integers(VIEWS), inside].astype(np.float32)
-        emotion = np.repeat(np.array([clip.emotion], np.float32), FRAMES, 0)
-        emotion[:, 0] = 0
-        motion, emotion = self._painted(rng, clip, motion, emotion)
+        emotion = np.repeat(self.emotion[index][None], FRAMES, 0)
         style, has_style = self._style(rng, index, start)
         if rng.random() < t.mirrored:
             motion, style = motion @ self.mirror, style @ self.mirror
@@ -194,24 +219,6 @@ class AnimatorTask:
             "has_memory": np.array(start >= 0 and rng.random() >= t.no_memory),
         }
 
-    def _painted(self, rng, clip: Clip, motion: np.ndarray, emotion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Paint one or two feelings on an unlabelled window, held or changing half-way."""
-        if clip.labelled or rng.random() >= self.training.painted:
-            return motion, emotion
-        states = np.zeros((2, EMOTIONS), np.float32)
-        for state in states:
-            names = rng.choice(np.arange(1, EMOTIONS), 1 if rng.random() < 0.75 else 2, replace=False)
-            state[names] = rng.dirichlet(np.ones(len(names))) * rng.uniform(0.2, 1.25)
-        if rng.random() < 0.3:
-            states[rng.integers(2)] = 0  # into or out of calm
-        change = rng.uniform(0, FRAMES) if rng.random() < 0.3 else -FRAMES
-        phase = np.clip((np.arange(FRAMES) - change) / 12.5, 0, 1)[:, None]
-        emotion = (states[:1] + phase**2 * (3 - 2 * phase) * (states[1:] - states[:1])).astype(np.float32)
-        gain = np.exp(emotion @ np.log(self.paint_gain))[:, None]
-        motion = motion.copy()
-        motion[:, :6] *= gain
-        return motion + emotion @ self.paint, emotion
-
     def _style(self, rng, index: int, start: int) -> tuple[np.ndarray, bool]:
         """Motion of the same person from another clip, or from this one at least three seconds away."""
         others = [i for i in self.speakers[self.shard.clips[index].speaker] if i != index]
@@ -223,7 +230,7 @@ class AnimatorTask:
             return np.repeat(self.space.mean[None], STYLE_FRAMES, 0), False
         clip, low, high = choices[rng.integers(len(choices))]
         begin = self.shard.starts[clip] + rng.integers(low, high + 1)
-        return self.shard.motion[begin : begin + STYLE_FRAMES], True
+        return self.motion[begin : begin + STYLE_FRAMES], True
 
     def _length(self, index: int) -> int:
         return int(self.shard.starts[index + 1] - self.shard.starts[index])
@@ -231,7 +238,10 @@ class AnimatorTask:
     # -- losses -------------------------------------------------------------------------------------------------------
 
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Error of the clean motion, of its speed, and of the lips' opening (the sharpest thing to hear in a face)."""
+        """Error of the clean motion, of its speed, and of the lips' opening (the sharpest thing to hear in a face).
+
+        sync: how far the lips are from what the expert would see with this sound, less the noisier they were.
+        """
         target, sigma = batch["motion"], batch["sigma"]
         noisy = (1 - sigma[:, None, None]) * target + sigma[:, None, None] * batch["noise"]
         predicted = model(noisy, sigma, self.conditions(model, batch))
@@ -240,12 +250,18 @@ class AnimatorTask:
         lips = self.lips.to(target.device)
         error = predicted - target
         opening = (error @ lips)[..., None]
-        return {
+        losses = {
             "motion": (weight * error**2).sum() / weight.sum(),
             "speed": (weight[:, 1:] * error.diff(dim=1) ** 2).sum() / weight.sum(),
             "aperture": (valid * opening**2).sum() / valid.sum(),
             "aperture_speed": (valid[:, 1:] * opening.diff(dim=1) ** 2).sum() / valid.sum(),
         }
+        if self.expert is not None:
+            mouth, sound = self.expert(predicted, batch["audio"][:, MEMORY:])
+            margin = self.expert.config.margin
+            counts = valid[:, margin:-margin, 0] * (batch["has_audio"] * (1 - sigma))[:, None]
+            losses["sync"] = (counts * (1 - (mouth * sound).sum(-1))).sum() / counts.sum().clamp(min=1)
+        return losses
 
     def conditions(self, model: nn.Module, batch: dict[str, Tensor]) -> Conditions:
         """Conditions of a batch, style tokens encoded."""
