@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mien.codec.front import PhoneOdds
-from mien.codec.model import CHUNK, ENVELOPE_MEAN, HOPS, LOG_PITCH_MEAN, LOG_PITCH_SPREAD
+from mien.codec.model import CHUNK, HOPS, LOG_PITCH_MEAN, LOG_PITCH_SPREAD
 from mien.codec.phones import PHONES
 from mien.layers.conv import CausalBlock
 

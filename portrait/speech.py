@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from mien.codec.reading import Reading
     from mien.codec.tokens import Tokens
 
-FEATURES = ("mel", "front", "codec", "codec-continuous")
+FEATURES = ("mel", "front", "codec")
 CODEC = "codec-16k"  # whose tokens lead a portrait
+TOLD = 184  # of the features "codec", how many the tokens tell; the rest is heard in the sound
 CHUNK = 500 * 640  # samples of a recording that are heard at once
 LEAD = 2  # half frames (40 ms) by which lips that a rule shuts are ahead of the sound they make
 CERTAIN = 0.45  # mean odds a closure must have: lips that shut in a vowel are worse than a p that is left to the network
@@ -45,9 +46,8 @@ class Heard:
 def speech_features(name: str) -> Callable[[np.ndarray], np.ndarray]:
     """A function from 16 kHz mono (S,) in [-1, 1] to features (T, A) float32, T = ceil(S / 640).
 
-    name: "codec", what the codec's tokens at 0.27 kbit/s say (S, the phones read from it, and the sketch of a spectrum
-    that S and G make); "codec-continuous", the codec's features before they are quantised, its phones and that sketch;
-    "front", the phone recogniser's inner state and odds beside a coarse mel; or "mel", four log-mel frames side by side.
+    name: "codec", what the codec's tokens at 0.27 kbit/s tell (S, the phones read from it, and the sketch of a spectrum
+    that S and G make) beside the codec's features before they are quantised; "front", the phone recogniser's inner state and odds beside a coarse mel; or "mel", four log-mel frames side by side.
     Raises ValueError for another.
     """
     if name not in FEATURES:
@@ -55,14 +55,13 @@ def speech_features(name: str) -> Callable[[np.ndarray], np.ndarray]:
     return {
         "mel": _log_mel,
         "front": lambda samples: _front_features(_front().features(samples), samples),
-        "codec": lambda samples: _token_features(_read(_codec().encode(samples, tiers=0))),
-        "codec-continuous": _continuous_features,
+        "codec": _codec_features,
     }[name]
 
 
 def check_codec(name: str, codec: str) -> None:
     """Raises ValueError if features `name` were learned through another codec than the one that makes them here."""
-    if name.startswith("codec") and codec != CODEC:
+    if name == "codec" and codec != CODEC:
         raise ValueError(
             f"This animator learned to hear through the codec '{codec}', not '{CODEC}': train it again on the features of "
             f"'{CODEC}', or give another model."
@@ -85,7 +84,7 @@ def hear(samples: np.ndarray, name: str, phones: "Iterable[Segment] | None" = No
 
 
 def hear_tokens(tokens: "Tokens", name: str = "codec", phones: "Iterable[Segment] | None" = None) -> Heard:
-    """As `hear`, from a coded recording. Features "codec" are read from the tokens; for others they are made to sound.
+    """As `hear`, from a coded recording. Features "codec" are those that tokens tell; for others they are made to sound.
 
     Raises ValueError for another codec's tokens.
     """
@@ -145,14 +144,23 @@ def _read(tokens: "Tokens") -> "Reading":
     return load_reader().read(_codec(), tokens)
 
 
+def _codec_features(samples: np.ndarray) -> np.ndarray:
+    told = _token_features(_read(_codec().encode(samples, tiers=0)))
+    told[:, TOLD:-1] = _codec().features(samples).continuous
+    told[:, -1] = 1
+    return told
+
+
 def _token_features(reading: "Reading") -> np.ndarray:
-    return np.concatenate([reading.semantic, reading.hidden, reading.posteriors, reading.sketch], 1)
+    unheard = np.zeros((len(reading.semantic), _codec().config.width + 1), np.float32)
+    return np.concatenate([reading.semantic, reading.hidden, reading.posteriors, reading.sketch, unheard], 1)
 
 
-def _continuous_features(samples: np.ndarray) -> np.ndarray:
-    heard = _codec().features(samples)
-    sketch = _read(_codec().encode(samples, tiers=0)).sketch
-    return np.concatenate([heard.continuous, heard.posteriors, sketch], 1)
+def as_tokens(features: np.ndarray) -> np.ndarray:
+    """Features "codec" (..., A) of a sound as its tokens alone would have them."""
+    out = features.copy()
+    out[..., TOLD:] = 0
+    return out
 
 
 def _front_features(heard, samples: np.ndarray) -> np.ndarray:

@@ -116,11 +116,13 @@ def lips(
 ) -> None:
     """Train the lip expert, by which the animator's training hears whether lips go with their sound."""
     from mien.portrait.motion import load_space
+    from mien.portrait.speech import TOLD
     from mien.training.animator import build_shard
     from mien.training.lips import LipTask, LipTraining
     from mien.training.loop import LoopConfig, train
 
-    task = LipTask(LipTraining(), build_shard(shards, audio, load_space()))
+    shard = build_shard(shards, audio, load_space())
+    task = LipTask(LipTraining(), shard, TOLD if audio == "codec" else shard.audio.shape[-1])
     loop = LoopConfig(steps, batch=32, lr=1e-3, weight_decay=0.05, ema=0.99, evaluate_every=100, save_every=100, threads=1)
     typer.echo(json.dumps(train(task, loop, out)))
 

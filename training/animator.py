@@ -20,7 +20,7 @@ from mien.portrait.animator import EMOTIONS, GATE_REGIONS, MEMORY, WINDOW, Anima
 from mien.portrait.feelings import liveliness, offsets
 from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace, load_space, without_blinks
 from mien.portrait.sampling import windows
-from mien.portrait.speech import CODEC, speech_features
+from mien.portrait.speech import CODEC, as_tokens, speech_features
 from mien.portrait.tracking import Track
 from mien.training.lips import load_lip_expert
 from mien.training.prepare import Clip, read_clips
@@ -45,6 +45,7 @@ class AnimatorTraining:
     no_style: float = 0.35
     no_memory: float = 0.15
     mirrored: float = 0.5
+    coded: float = 0.5  # share of windows that hear no more of a sound than its tokens tell
     expert: str = ""
     anew: list[str] = field(default_factory=list)
     weights: dict[str, float] = field(
@@ -138,7 +139,7 @@ class AnimatorTask:
     def __init__(self, config: AnimatorConfig, training: AnimatorTraining, shards: Path, init: str | None = None):
         self.space = load_space()
         self.shard = build_shard(shards, config.audio, self.space)
-        codec = CODEC if config.audio.startswith("codec") else ""
+        codec = CODEC if config.audio == "codec" else ""
         config = replace(config, audio_width=self.shard.audio.shape[-1], codec=codec)
         self.config, self.training, self.weights = config, training, training.weights
         self.model = Animator(config)
@@ -173,6 +174,8 @@ class AnimatorTask:
             before = build_shard(shards, heard, self.space).audio[0, ::4].astype(np.float64)
             aim = before @ taken["audio_in.weight"].double().numpy().T
             now = self.shard.audio[0, ::4].astype(np.float64)
+            if self.config.audio == "codec":
+                now, aim = np.concatenate([now, as_tokens(now)]), np.concatenate([aim, aim])
             centre, spread = now.mean(0), now.std(0) + 1e-3
             z = (now - centre) / spread
             ridge = RIDGE * len(z) * np.eye(z.shape[1])
@@ -202,6 +205,8 @@ class AnimatorTask:
         inside = first + np.clip(frames, 0, length - 1)
         motion = self.motion[inside]
         audio = self.shard.audio[rng.integers(VIEWS), inside].astype(np.float32)
+        if self.config.audio == "codec" and rng.random() < t.coded:
+            audio = as_tokens(audio)
         emotion = np.repeat(self.emotion[index][None], FRAMES, 0)
         style, has_style = self._style(rng, index, start)
         if rng.random() < t.mirrored:
@@ -257,7 +262,7 @@ class AnimatorTask:
             "aperture_speed": (valid[:, 1:] * opening.diff(dim=1) ** 2).sum() / valid.sum(),
         }
         if self.expert is not None:
-            mouth, sound = self.expert(predicted, batch["audio"][:, MEMORY:])
+            mouth, sound = self.expert(predicted, batch["audio"][:, MEMORY:, : self.expert.audio_width])
             margin = self.expert.config.margin
             counts = valid[:, margin:-margin, 0] * (batch["has_audio"] * (1 - sigma))[:, None]
             losses["sync"] = (counts * (1 - (mouth * sound).sum(-1))).sum() / counts.sum().clamp(min=1)

@@ -44,6 +44,7 @@ class LipExpert(nn.Module):
 
     def __init__(self, audio_width: int, config: SyncConfig | None = None):
         super().__init__()
+        self.audio_width = audio_width  # the animator's features may go on beyond
         self.config = config = config or SyncConfig(width=96, depth=3)
         space = load_space()
         opening = torch.from_numpy(space.aperture_direction * space.std)
@@ -59,9 +60,9 @@ class LipExpert(nn.Module):
 
 
 class LipTask:
-    """Windows of prepared clips for the loop; see `loop.Task`. shard: a `training.animator.Shard`."""
+    """Windows of prepared clips for the loop; see `loop.Task`. It hears the first `audio_width` features of a shard."""
 
-    def __init__(self, training: LipTraining, shard: "Shard"):
+    def __init__(self, training: LipTraining, shard: "Shard", audio_width: int):
         self.training, self.weights, self.shard = training, training.weights, shard
         space = load_space()
         self.motion = ((shard.motion - space.mean) / space.std).astype(np.float32)
@@ -70,7 +71,8 @@ class LipTask:
         split = np.array([clip.split for clip in shard.clips])
         self.train, self.val = (np.flatnonzero(heard & (split == name)) for name in ("train", "val"))
         self.share = np.minimum(lengths[self.train], 500) / np.minimum(lengths[self.train], 500).sum()
-        self.model = LipExpert(shard.audio.shape[-1])
+        self.audio = shard.audio[..., :audio_width]
+        self.model = LipExpert(audio_width)
 
     def batch(self, generator: torch.Generator, size: int) -> dict[str, Tensor]:
         """Draw windows of as many clips; see `loop.Task`."""
@@ -81,7 +83,7 @@ class LipTask:
             at = slice(begin := int(rng.integers(first, end - WINDOW + 1)), begin + WINDOW)
             bent = self.motion[at] * np.exp(rng.normal(0, self.training.stretch))
             motion.append(bent + rng.normal(0, self.training.noise, bent.shape))
-            audio.append(self.shard.audio[rng.integers(len(self.shard.audio)), at])
+            audio.append(self.audio[rng.integers(len(self.audio)), at])
         return {name: torch.from_numpy(np.stack(x).astype(np.float32)) for name, x in (("motion", motion), ("audio", audio))}
 
     def losses(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -104,7 +106,7 @@ class LipTask:
         pairs = []
         for clip in self.val:
             at = slice(self.shard.starts[clip], self.shard.starts[clip + 1])
-            motion, audio = (torch.from_numpy(x[at].astype(np.float32))[None] for x in (self.motion, self.shard.audio[0]))
+            motion, audio = (torch.from_numpy(x[at].astype(np.float32))[None] for x in (self.motion, self.audio[0]))
             pairs.append([part[0] for part in model(motion, audio)])
         right = [verdict(*pair) for pair in pairs]
         strange = [verdict(a, b[torch.arange(len(a)) % len(b)]) for (a, _), (_, b) in zip(pairs, pairs[1:], strict=False)]
@@ -117,7 +119,7 @@ class LipTask:
 
     def save(self, model: nn.Module, path: Path) -> None:
         """Write what `load_lip_expert` reads."""
-        checkpoints.save(path, dict(model.state_dict()), {"audio_width": self.shard.audio.shape[-1]})
+        checkpoints.save(path, dict(model.state_dict()), {"audio_width": self.model.audio_width})
 
 
 def load_lip_expert(path: str | Path) -> LipExpert:
