@@ -1,6 +1,6 @@
 """From a heard voice and a feeling to motion, window by window: the animator and its guarantees, as one thing to call."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from mien import checkpoints
-from mien.portrait.animator import Animator, AnimatorConfig
+from mien.portrait.animator import EMOTIONS, Animator, AnimatorConfig
 from mien.portrait.controls import Controls
 from mien.portrait.feelings import felt
+from mien.portrait.gates import gains
 from mien.portrait.guarantees import Gaze, draw_plan, enforce, steadied
 from mien.portrait.manner import Manner
 from mien.portrait.motion import REGIONS, load_space
-from mien.portrait.sampling import Guidance, Schedule, load_scheduler, windows
+from mien.portrait.sampling import load_scheduler, windows
 from mien.portrait.speech import Heard, check_codec, hear, hear_tokens
 
 if TYPE_CHECKING:
@@ -65,26 +66,36 @@ class Performer:
         seed: int = 0,
         gaze: Gaze = "human",
         controls: Controls = Controls(),  # noqa: B008 - frozen
-        guidance: Guidance = Guidance(),  # noqa: B008 - frozen
-        schedule: Schedule = Schedule(),  # noqa: B008 - frozen
+        gates: Mapping[str, float] | None = None,
     ) -> Iterator[np.ndarray]:
         """Motion (n, 36) in natural units, a window at a time.
 
-        heard: T frames. emotion: (T, 8) weights. style: None for the model's own.
+        heard: T frames. emotion: (T, 8) weights. style: None for the model's own. gates: see `sampled`.
         """
         space = self.space
         if style is not None:
             controls = style.dials(controls)
         plan = draw_plan(heard, emotion, seed, gaze, controls.blink)
-        made = windows(
-            self.model, heard.features, np.zeros_like(emotion), None if style is None else self.style(style),
-            space.aperture_direction * space.std, seed=seed, guidance=guidance, schedule=schedule,
-        )  # fmt: skip
-        calm = steadied(z * space.std + space.mean for z in made)
+        made = self.sampled(heard, style=style, seed=seed, gates=gates)
+        spread = space.std.copy()
+        spread[: REGIONS["scale"].stop] *= HEAD_GAIN
+        calm = steadied(z * spread + space.mean for z in made)
         done, first_pose = 0, None
         for values in calm if style is None else style.laid_on(calm):
             values = felt(values, emotion[done : done + len(values)])
-            values[:, : REGIONS["scale"].stop] *= controls.head * HEAD_GAIN
+            values[:, : REGIONS["scale"].stop] *= controls.head
             first_pose = values[0, :6].copy() if first_pose is None else first_pose
             yield enforce(values, plan[done : done + len(values)], space, first_pose, controls)
             done += len(values)
+
+    def sampled(
+        self, heard: Heard, *, style: Manner | None = None, seed: int = 0, gates: Mapping[str, float] | None = None
+    ) -> Iterator[np.ndarray]:
+        """What the network makes of a voice, calm and before anything is laid on: z-scored motion (n, 36), by windows.
+
+        gates: gains by the names of `gates.NAMES`, on how far parts of the face listen to voice and manner.
+        """
+        calm = np.zeros((len(heard), EMOTIONS), np.float32)
+        manner = None if style is None else self.style(style)
+        lips = self.space.aperture_direction * self.space.std
+        return windows(self.model, heard.features, calm, manner, lips, seed=seed, gates=gains(gates))

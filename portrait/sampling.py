@@ -51,11 +51,12 @@ def windows(
     seed: int = 0,
     guidance: Guidance = Guidance(),  # noqa: B008 - frozen
     schedule: Schedule = Schedule(),  # noqa: B008 - frozen
+    gates: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """Motion of any length, a window at a time.
 
     audio: (T, A) speech features at 25 Hz. emotion: (T, 8) weights per frame. style: (1, K, W) tokens or None.
-    aperture: (36,) z-scored direction of the lips' opening.
+    aperture: (36,) z-scored direction of the lips' opening. gates: (2, regions) gains on those of audio and of style.
     Yields z-scored motion (n, 36), n <= WINDOW, T frames in all. Same seed, same motion.
     """
     parameter = next(model.parameters())
@@ -66,6 +67,7 @@ def windows(
     emotion_t = _framed(emotion, total).to(device, dtype)
     memory = torch.zeros(1, MEMORY, CHANNELS, device=device, dtype=dtype)
     lips = torch.as_tensor(aperture / np.linalg.norm(aperture), device=device, dtype=dtype)
+    turned = None if gates is None else torch.as_tensor(gates, device=device, dtype=dtype)
     for start in range(0, total, WINDOW):
         span = slice(start, start + MEMORY + WINDOW)
         noise = torch.randn(1, WINDOW, CHANNELS, generator=generator).to(device, dtype)
@@ -80,7 +82,7 @@ def windows(
             has_memory=present & (start > 0),
         )
         noise[..., REGIONS["mouth"]] *= schedule.temperature
-        motion = denoise(model, noise, conditions, lips, guidance, schedule)
+        motion = denoise(model, noise, conditions, lips, guidance, schedule, turned)
         memory = motion[:, -MEMORY:]
         yield motion[0, : total - start].float().cpu().numpy()
 
@@ -102,20 +104,32 @@ def load_scheduler() -> type:
 
 
 def denoise(
-    model: Animator, noise: Tensor, conditions: Conditions, lips: Tensor, guidance: Guidance, schedule: Schedule
+    model: Animator,
+    noise: Tensor,
+    conditions: Conditions,
+    lips: Tensor,
+    guidance: Guidance,
+    schedule: Schedule,
+    gates: Tensor | None = None,
 ) -> Tensor:
     """One window: noise (1, WINDOW, 36) to motion, by diffusers' Euler scheduler on the predicted velocity."""
     scheduler = load_scheduler()()
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / schedule.steps, schedule.steps).tolist(), device=noise.device)
     x = noise
     for timestep, sigma in zip(scheduler.timesteps, scheduler.sigmas, strict=False):
-        clean = guided(model, x, sigma, conditions, lips, guidance)
+        clean = guided(model, x, sigma, conditions, lips, guidance, gates)
         x = scheduler.step((x - clean) / sigma, timestep, x, return_dict=False)[0]
     return x
 
 
 def guided(
-    model: Animator, x: Tensor, sigma: Tensor, conditions: Conditions, lips: Tensor, guidance: Guidance
+    model: Animator,
+    x: Tensor,
+    sigma: Tensor,
+    conditions: Conditions,
+    lips: Tensor,
+    guidance: Guidance,
+    gates: Tensor | None = None,
 ) -> Tensor:
     """Clean motion (1, WINDOW, 36) under nested guidance.
 
@@ -133,16 +147,13 @@ def guided(
     flags = torch.tensor(list(rows.values()), device=x.device)
     batch = replace(
         conditions,
-        **{
-            name: repeat(getattr(conditions, name), "1 ... -> b ...", b=len(rows))
-            for name in ("audio", "style", "memory")
-        },
+        **{name: repeat(getattr(conditions, name), "1 ... -> b ...", b=len(rows)) for name in ("audio", "style", "memory")},
         emotion=conditions.emotion * flags[:, 2, None, None],
         has_audio=flags[:, 0],
         has_style=flags[:, 1],
         has_memory=repeat(conditions.has_memory, "1 -> b", b=len(rows)),
     )
-    out = model(repeat(x, "1 t d -> b t d", b=len(rows)), sigma.expand(len(rows)).to(x.dtype), batch)
+    out = model(repeat(x, "1 t d -> b t d", b=len(rows)), sigma.expand(len(rows)).to(x.dtype), batch, gates)
     clean = dict(zip(rows, out.split(1), strict=True))
     result = clean["speech"]
     if "none" in clean:

@@ -24,6 +24,7 @@ LEAST_PAUSE = 4  # half frames of silence between known phones that are a pause;
 LAGGING = ("mel", "front")  # features of animators that learned from films as they were tracked,
 TRACKER_LAG = 256  # samples late, about 0.4 frame: their sound is heard that much earlier
 BURST = 0.7  # share of p and b that passes before the lips part
+HELD = 2  # whole frames at the least for which lips stay shut: of one, a viewer sees lips that nearly met
 PARTLY = 0.6  # how shut lips are in a frame that is half closure
 
 
@@ -47,7 +48,8 @@ def speech_features(name: str) -> Callable[[np.ndarray], np.ndarray]:
     """A function from 16 kHz mono (S,) in [-1, 1] to features (T, A) float32, T = ceil(S / 640).
 
     name: "codec", what the codec's tokens at 0.27 kbit/s tell (S, the phones read from it, and the sketch of a spectrum
-    that S and G make) beside the codec's features before they are quantised; "front", the phone recogniser's inner state and odds beside a coarse mel; or "mel", four log-mel frames side by side.
+    that S and G make) beside the codec's features before they are quantised; "front", the phone recogniser's inner state
+    and odds beside a coarse mel; or "mel", four log-mel frames side by side.
     Raises ValueError for another.
     """
     if name not in FEATURES:
@@ -115,13 +117,14 @@ def said(phones: "Iterable[Segment]", frames: int) -> tuple[np.ndarray, np.ndarr
 
 def _by_ear(odds_50hz: np.ndarray, level_db: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Silent and closed (T,) from odds of phones (2 T, 40) and the loudness (T,)."""
-    from mien.codec.phones import INDEX, read
+    from mien.codec.phones import BILABIAL, INDEX, Segment
 
-    def sure(segment: "Segment") -> bool:
-        at = slice(round(segment.start_s * 50), round(segment.end_s * 50))
-        return odds_50hz[at, INDEX[str(segment.phone)]].mean() >= CERTAIN
-
-    return _silence(odds_50hz[:, 0], level_db), closures(filter(sure, read(odds_50hz)), len(level_db))
+    heard = odds_50hz[:, [INDEX[phone] for phone in sorted(BILABIAL)]]
+    closed = [
+        Segment("M" if odds_50hz[a:b, INDEX["M"]].sum() > 0.5 * heard[a:b].sum() else "P", a / 50, b / 50)
+        for a, b in runs_of(heard.sum(1) > CERTAIN)  # which of them it is, the lips need not know
+    ]
+    return _silence(odds_50hz[:, 0], level_db), closures(closed, len(level_db))
 
 
 @cache
@@ -205,7 +208,7 @@ def _silence(odds_50hz: np.ndarray, level: np.ndarray) -> np.ndarray:
 
 
 def closures(phones: "Iterable[Segment]", frames: int) -> np.ndarray:
-    """Where the lips are shut, (T,) in [0, 1]: by p, b and m with their times, each for at least one whole frame."""
+    """Where the lips are shut, (T,) in [0, 1]: by p, b and m with their times, each for `HELD` whole frames or more."""
     from mien.codec.phones import BILABIAL
 
     shut = np.zeros(2 * frames + LEAD, np.float32)
@@ -219,8 +222,8 @@ def closures(phones: "Iterable[Segment]", frames: int) -> np.ndarray:
     pairs = shut[LEAD:].reshape(frames, 2)
     closed = np.where(pairs.min(1) > 0, 1, PARTLY * pairs.max(1))
     for a, b in runs_of(closed > 0):
-        if closed[a:b].max() < 1:
-            closed[a + (b - a) // 2] = 1
+        first = a + int(closed[a:b].argmax()) if closed[a:b].max() == 1 else a + (b - a) // 2
+        closed[first : first + HELD] = 1
     return closed.astype(np.float32)
 
 
