@@ -1,4 +1,4 @@
-"""The `Emotion` value: read from words, mixtures, time lines, sentences and voices, written out as weights per frame."""
+"""The `Emotion` value: read from words, mixtures, time lines, sentences, voices, faces; written out as weights per frame."""
 
 import re
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from mien.emotion.text import feel
 
 MAX_INTENSITY = 1.5
 RAMP_S = 0.5  # a feeling of a time line takes this long to take over
+FAINT = 0.05  # odds below which a face is not said to show something
 LEAST = 0.25  # weight below which a feeling is too faint to name
 HEARD_S = 4.0  # of a voice that each reading heard: it tells of the middle of that time
 SURE = (0.3, 0.7)  # odds from which a feeling heard in a voice shows, and from which it shows in full
@@ -25,6 +26,15 @@ class Heard(Protocol):
     def times_s(self) -> np.ndarray: ...
     @property
     def probabilities(self) -> np.ndarray: ...
+
+
+class Moving(Protocol):
+    """A face in motion, as from `mien.portrait.motion`: (T, 36) numbers in natural units, frames a second."""
+
+    @property
+    def values(self) -> np.ndarray: ...
+    @property
+    def fps(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -86,9 +96,25 @@ class Emotion:
         odds = 0.25 * held[:-2] + 0.5 * odds + 0.25 * held[2:]
         weights = np.clip((odds - SURE[0]) / (SURE[1] - SURE[0]), 0, 1)
         weights[:, 0] = 0
-        middles = np.maximum(np.asarray(heard.times_s) - HEARD_S / 2, 0)
+        return cls._along(heard.times_s, HEARD_S, weights)
+
+    @classmethod
+    def from_motion(cls, motion: Moving) -> "Emotion":
+        """What a face in motion shows along its time, by `mien.emotion.motion`: of `Motion.load("take.npz")`, say."""
+        from mien.emotion.motion import WINDOW_S, read_motion
+
+        seen = read_motion(motion.values, motion.fps)
+        weights = np.where(seen.probabilities > FAINT, seen.probabilities, 0)
+        weights[:, 0] = 0
+        return cls._along(seen.times_s, WINDOW_S, weights)
+
+    @classmethod
+    def _along(cls, times_s: np.ndarray, span_s: float, weights: np.ndarray) -> "Emotion":
+        """Weights (N, 8) of readings that end at times_s (N,) and look span_s back, each held about its middle."""
+        middles = np.maximum(np.asarray(times_s) - span_s / 2, 0)
         starts = [0.0, *((middles[1:] + middles[:-1]) / 2)]
-        return cls(tuple(float(time) for time in starts), tuple(tuple(row) for row in weights.round(3).tolist()))
+        rows = weights.astype(float).round(3).tolist()
+        return cls(tuple(float(time) for time in starts), tuple(tuple(row) for row in rows))
 
     @property
     def category(self) -> str:

@@ -3,20 +3,20 @@
     manner = Manner.of(motion)      # of at least three seconds
     manner.save("ana.npz")
 
-A `Manner` leads in two ways. A stretch of the person's motion goes into the animator's style encoder. What the animator
-does not take over from it by itself is laid on after sampling, before the guarantees: the spectrum of head and brows and
-the expression at rest by `laid_on`, the opening of the mouth and the rate of blinks by dials that are there anyway.
+A `Manner` leads in two ways. A stretch of the person's motion goes into the animator's style encoder. What is then still
+missing is laid on after sampling, before the guarantees: the spectrum of head and brows and the expression at rest by
+`laid_on`, which measures what was made so far; the opening of the mouth and the rate of blinks by dials that are there
+anyway.
 """
 
-import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from mien.media.files import written_beside
 from mien.portrait.controls import Controls
 from mien.portrait.feelings import off_the_lips
 from mien.portrait.figures import find_blinks
@@ -31,7 +31,7 @@ BANDS_HZ = (0.5, 2.0)  # sway | nods and beats | quick brows, tremor
 SURE_S = 20.0  # seconds of usual blinking that a clip has to outweigh: in three seconds nobody's rate shows
 
 # Of real people who talk (medians of the training clips): rms of pitch, yaw, roll, x, y, size and the brows in the three
-# bands, spread of the lips' opening in IOD, blinks a minute. A manner is how far somebody is from these.
+# bands, spread of the lips' opening in IOD, blinks a minute.
 USUAL_SPECTRUM = np.array(
     [[0.0499, 0.0247, 0.0134], [0.0587, 0.0267, 0.0133], [0.0377, 0.0172, 0.0081], [0.0662, 0.0269, 0.0136],
      [0.0352, 0.0184, 0.0104], [0.0121, 0.0056, 0.0033], [0.392, 0.183, 0.110], [0.469, 0.242, 0.159],
@@ -39,11 +39,10 @@ USUAL_SPECTRUM = np.array(
 )  # fmt: skip
 USUAL_OPENING, USUAL_BLINKS = 0.051, 20.0
 
-# Shares of a manner that the animator takes over by its style tokens alone (logarithms of its gains over those of the
-# clips, `python -m mien.training …`); the rest is laid on.
-TAKEN_OVER = {"head": 0.17, "brows": 0.23, "rest": 0.5, "opening": 0.1}
-GAINS = (0.35, 2.2)  # of a band; more of a nod than this is a tracker's fault
-FARTHEST = 1.5  # spreads that the rest of a channel moves at most
+PRIOR = 25  # frames of usual motion that are taken as made before a film begins
+GAINS = (0.3, 2.5)  # of a band, and of the mouth
+QUICK_HEAD = 1.3  # most of the head's quickest band: in a tracked clip it is half noise
+FARTHEST = 2.5  # spreads that the rest of a channel moves at most
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,7 @@ class Manner:
     def of(cls, motion: Motion) -> "Manner":
         """Measure a take. Raises ValueError if it is too short to show a manner."""
         if motion.duration_s < LEAST_S:
-            raise ValueError(
-                f"The style clip shows {motion.duration_s:.1f} s of a face; at least {LEAST_S} s are wanted."
-            )
+            raise ValueError(f"The style clip shows {motion.duration_s:.1f} s of a face; at least {LEAST_S} s are wanted.")
         frames = round(motion.duration_s * FRAME_RATE)
         seen = np.concatenate(list(retimed([motion.values], motion.fps, FRAME_RATE, frames)))
         values = without_blinks(seen)
@@ -88,24 +85,19 @@ class Manner:
         power = (self.spectrum[:3] ** 2).sum(0)
         return float(power @ (0.25, 1.0, 4.0) / max(power.sum(), 1e-9))
 
-    @cached_property
-    def gains(self) -> np.ndarray:
-        """(12, 3) factors on the bands of the `MOVING` channels of an animator that has seen `sample`."""
-        share = np.where(MOVING < 6, 1 - TAKEN_OVER["head"], 1 - TAKEN_OVER["brows"])[:, None]
-        return np.clip(self.spectrum / USUAL_SPECTRUM, *GAINS) ** share
-
-    @cached_property
-    def offset(self) -> np.ndarray:
-        """(36,) what the rest of the face adds; nothing to the lips' opening, whose guarantees stand as they are."""
-        space = load_space()
-        change = np.zeros((1, CHANNELS), np.float32)
-        far = (self.rest - space.mean[EXPRESSION]) / space.std[EXPRESSION] * (1 - TAKEN_OVER["rest"])
-        change[0, EXPRESSION] = FARTHEST * np.tanh(far / FARTHEST) * space.std[EXPRESSION]
-        return off_the_lips(change, space)[0]
+    def facts(self) -> dict[str, float]:
+        """What can be said of it in a line: degrees of head, Hz, blinks a minute, opening beside the usual, seconds seen."""
+        return {
+            "head_deg": round(float(np.degrees(np.sqrt((self.spectrum[:3] ** 2).sum()))), 1),
+            "tempo_hz": round(self.tempo_hz, 2),
+            "blinks_per_min": round(self.blinks_per_min, 1),
+            "mouth": round(self.opening / USUAL_OPENING, 2),
+            "seconds": round(self.seconds, 1),
+        }
 
     def dials(self, controls: Controls) -> Controls:
         """A user's controls with the person's blinks and opening of the mouth."""
-        opening = np.clip(self.opening / USUAL_OPENING, *GAINS) ** (1 - TAKEN_OVER["opening"])
+        opening = float(np.clip(self.opening / USUAL_OPENING, *GAINS))
         return replace(
             controls,
             mouth=_within("mouth", controls.mouth * opening),
@@ -113,25 +105,44 @@ class Manner:
         )
 
     def laid_on(self, windows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Windows of an animator's motion (n, 36) in natural units with the person's sway, nods, brows and rest."""
-        bands, middle = Bands(), load_space().mean[MOVING]
+        """Windows of an animator's motion (n, 36) in natural units with the person's sway, nods, brows and rest.
+
+        What is missing is what the person's figures are beyond those of the film so far; it changes from window to window
+        without a step, and adds nothing to the lips' opening.
+        """
+        space = load_space()
+        bands, middle = Bands(), space.mean[MOVING]
+        count, total, power = PRIOR, np.zeros_like(USUAL_SPECTRUM), PRIOR * USUAL_SPECTRUM**2
+        shown = PRIOR * space.mean[EXPRESSION]
+        held: np.ndarray | None = None
         for values in windows:
-            out = values + self.offset
-            parts = bands.split(values[:, MOVING] - middle)
-            out[:, MOVING] += np.einsum("btc,cb->tc", parts, self.gains - 1)
+            parts = bands.split(values[:, MOVING] - middle)  # (3, n, 12)
+            count, total, power = count + len(values), total + parts.sum(1).T, power + (parts**2).sum(1).T
+            shown = shown + values[:, EXPRESSION].sum(0)
+            mean = total / count  # (12, 3)
+            gains = np.clip(self.spectrum / np.sqrt(power / count - mean**2 + 1e-9), *GAINS)
+            gains[:6, 2] = np.minimum(gains[:6, 2], QUICK_HEAD)
+            now = np.concatenate([gains.ravel(), self._rest_beyond(shown / count)])
+            held = now if held is None else held
+            way = held + np.linspace(0, 1, len(values) + 1)[1:, None] * (now - held)  # (n, 36 gains and 36 numbers)
+            gain, held = way[:, : gains.size].reshape(-1, *gains.shape), now
+            out = values + way[:, gains.size :]
+            out[:, MOVING] += np.einsum("btc,tcb->tc", parts - mean.T[:, None], gain - 1)
             yield out.astype(np.float32)
+
+    def _rest_beyond(self, made: np.ndarray) -> np.ndarray:
+        """(36,) from the mean expression (26,) of what was made to the person's, nothing along the lips' opening."""
+        space = load_space()
+        far = (self.rest - made) / space.std[EXPRESSION]
+        change = np.zeros((1, CHANNELS), np.float32)
+        change[0, EXPRESSION] = FARTHEST * np.tanh(far / FARTHEST) * space.std[EXPRESSION]
+        return off_the_lips(change, space)[0]
 
     def save(self, path: str | Path) -> None:
         """Write a file of about 6 kB, .npz."""
-        path = Path(path)
-        if path.suffix.lower() != ".npz":
-            raise ValueError(f"A manner cannot be written as '{path.suffix}': use .npz.")
-        buffer = io.BytesIO()
         half = {name: np.asarray(getattr(self, name), np.float16) for name in self.__dataclass_fields__}
-        np.savez_compressed(buffer, **half)
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(buffer.getvalue())
-        part.replace(path)
+        with written_beside(path, (".npz",)) as part, part.open("wb") as file:
+            np.savez_compressed(file, **half)
 
     @classmethod
     def load(cls, path: str | Path) -> "Manner | None":
