@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from mien.portrait.controls import Controls
@@ -122,6 +123,10 @@ def animate(
     brow: Annotated[float, _dial("brow")] = Controls.brow,
     mouth: Annotated[float, _dial("mouth")] = Controls.mouth,
     smile: Annotated[float, _dial("smile")] = Controls.smile,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(help="Gain on a gate (see `mien portrait gates`), such as audio.mouth=1.2.", rich_help_panel=DIALS),
+    ] = None,
     face: Annotated[int | None, _finding("Which face of several, 0 the largest.")] = None,
     landmarks: Annotated[Path | None, _finding("JSON with 478 landmarks, instead of tracking.")] = None,
     tracker: Annotated[str, _finding("Who finds faces: mien, mediapipe or face-alignment.")] = "mien",
@@ -158,9 +163,15 @@ def animate(
         head=head, yaw=yaw, pitch=pitch, roll=roll, yaw_limit=yaw_limit, pitch_limit=pitch_limit, roll_limit=roll_limit,
         gaze_x=gaze_x, gaze_y=gaze_y, blink=blink, brow=brow, mouth=mouth, smile=smile,
     )  # fmt: skip
+    gates = None
+    if gate:
+        from mien.portrait.gates import read_gates
+
+        gates = read_gates(gate)
     video = front.animate(
         image, audio, emotion, text=text, voice=voice, speed=speed, language=language, engine=engine, intensity=intensity,
-        driving=driving, style=style, gaze=gaze, controls=controls, motion_mode=motion_mode, seed=seed, fps=fps,
+        driving=driving, style=style, gaze=gaze, controls=controls, gates=gates, motion_mode=motion_mode,
+        seed=seed, fps=fps,
         background=background, crop=crop, size=size, face=face, landmarks=landmarks, tracker=tracker,
         tracker_model=tracker_model, model=model, device=device,
     )  # fmt: skip
@@ -297,20 +308,56 @@ def track(
 
 @app.command()
 @one_sentence
-def emotion(
-    text: Annotated[str, typer.Argument(help="What somebody says.")],
+def style(
+    source: Annotated[Path, typer.Argument(help="Film of one face, 3 s or more, or a take (.npz).")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Manner (.npz) to write; --style takes it.")],
+    tracker: TrackerName = "mien",
+    tracker_model: TrackerModel = None,
     json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
 ) -> None:
-    """Say what a sentence expresses: a mixture that --emotion takes, and its valence, arousal and dominance."""
+    """Keep how somebody moves, whoever it is, in a file of a few kilobytes."""
+    from mien import front
+
+    manner = front.read_manner(source, tracker=tracker, tracker_model=tracker_model)
+    manner.save(out)
+    facts = manner.facts()
+    if json:
+        typer.echo(jsonlib.dumps({"out": str(out), "bytes": out.stat().st_size, **facts}))
+    else:
+        told = ", ".join(f"{name} {value:g}" for name, value in facts.items())
+        typer.echo(f"{out}: {out.stat().st_size / 1000:.1f} kB of manner ({told})")
+
+
+@app.command()
+@one_sentence
+def emotion(
+    source: Annotated[str, typer.Argument(help="What somebody says; or a film or a take (.npz) of them.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    tracker: TrackerName = "mien",
+    tracker_model: TrackerModel = None,
+) -> None:
+    """Say what a sentence, or a film's face and voice, express: a mixture or time line that --emotion takes, and its mean
+    valence, arousal and dominance."""
     from mien.emotion import Emotion, ontology
 
-    feeling = Emotion.from_text(text)
-    numbers = dict(zip(("valence", "arousal", "dominance"), feeling.dimensions[0].round(2).tolist(), strict=True))
-    word = ontology.nearest(feeling.weights[0]).name
-    if json:
-        typer.echo(jsonlib.dumps({"emotion": str(feeling), "category": feeling.category, "word": word, **numbers}))
+    if Path(source).suffix and not source.count(" ") or Path(source).is_file():
+        from mien import front
+
+        feelings = front.read_feelings(Path(source), tracker=tracker, tracker_model=tracker_model)
     else:
-        typer.echo(f"{feeling}  ({word})\n" + ", ".join(f"{name} {value:+.2f}" for name, value in numbers.items()))
+        feelings = {"text": Emotion.from_text(source)}
+    facts = {}
+    for part, feeling in feelings.items():
+        mean = feeling.dimensions.mean(0).round(2).tolist()
+        word = ontology.nearest(np.mean(feeling.weights, 0)).name
+        facts[part] = {"emotion": str(feeling), "category": feeling.category, "word": word}
+        facts[part] |= dict(zip(("valence", "arousal", "dominance"), mean, strict=True))
+    if json:
+        typer.echo(jsonlib.dumps(facts.get("text", facts)))
+        return
+    for part, fact in facts.items():
+        told = ", ".join(f"{name} {fact[name]:+.2f}" for name in ("valence", "arousal", "dominance"))
+        typer.echo(f"{'' if part == 'text' else part + ': '}{fact['emotion']}  ({fact['word']})\n{told}")
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,9 +21,11 @@ from mien.portrait.motion import Motion, load_space
 from mien.portrait.retime import retimed
 from mien.portrait.tracking import Face, Tracker, load_tracker
 from mien.tts.speech import AUTO, Speech, load_narrator
+from mien.tts.transcript import heard_phones
 from mien.tts.voices import DEFAULT
 
 if TYPE_CHECKING:
+    from mien.codec.tokens import Tokens
     from mien.portrait.backdrop import Backdrop
     from mien.portrait.manner import Manner
     from mien.portrait.performer import Performer
@@ -76,6 +78,7 @@ def animate(
     style: Any = None,
     gaze: str = "human",
     controls: Controls = Controls(),  # noqa: B008 - frozen
+    gates: Mapping[str, float] | None = None,
     motion_mode: str = "relative",
     seed: int = 0,
     fps: int = FRAME_RATE,
@@ -95,12 +98,14 @@ def animate(
     voice None is the default one. audio: path to sound, film or coded file (.mc), bytes, (samples, rate), `Sound`, or a
     `Speech`. emotion, intensity: see `Emotion.read`; None is neutral, or what a `Speech` or a text's marks say; "auto" is
     what the text, or else the voice, expresses. driving: film, .npz take or `Motion`.
-    Exactly one of text, audio and driving leads, but: a text beside an audio is its transcript; a driving film's sound is
+    Exactly one of text, audio and driving leads, but: a text beside an audio is its transcript, by which the lips know its sounds; a driving film's sound is
     kept if audio is None, and an audio beside a driving take is its sound. The text goes into the film's comment tag.
     style: a clip of at least 3 s whose manner is taken over, a saved manner (.npz) or a `Manner`. gaze: "human" wanders,
-    "camera" holds. controls: dials for head, eyes, brows and mouth. motion_mode: "relative" moves the head about the
-    picture's own pose, "absolute" takes the driving film's. seed: same seed, same frames. fps: frames a second of the film,
-    one of `RATES`. background, crop, size, face, landmarks, tracker, model, device: see `Animator`.
+    "camera" holds. controls: dials for head, eyes, brows and mouth. gates: gains on how far parts of the face listen to the
+    voice and to the manner, such as {"audio.mouth": 1.2}, by the names of `mien.portrait.gates.NAMES`. motion_mode:
+    "relative" moves the head about the picture's own pose, "absolute" takes the driving film's. seed: same seed, same
+    frames. fps: frames a second of the film, one of `RATES`. background, crop, size, face, landmarks, tracker, model,
+    device: see `Animator`.
     Returns a `Video`; nothing is drawn until it is saved or iterated. Raises ValueError or FileNotFoundError, one sentence.
     """
     if text is not None and driving is not None:
@@ -123,8 +128,35 @@ def animate(
     if driving is not None:
         return animator.follow(driving, audio=audio, controls=controls, motion_mode=motion_mode, fps=fps)
     return animator.speak_along(
-        audio, emotion, text=text, intensity=intensity, style=style, gaze=gaze, controls=controls, seed=seed, fps=fps
+        audio,
+        emotion,
+        text=text,
+        intensity=intensity,
+        style=style,
+        gaze=gaze,
+        controls=controls,
+        gates=gates,
+        seed=seed,
+        fps=fps,
     )
+
+
+def motion_of(source: Any, *, tracker: str = "mien", tracker_model: str | Path | None = None) -> Motion:
+    """What a face does in a film; a take (`Motion` or .npz) as it is."""
+    return _motion_of(source, lambda: load_tracker(tracker, tracker_model))
+
+
+def read_manner(source: Any, *, tracker: str = "mien", tracker_model: str | Path | None = None) -> "Manner":
+    """How somebody moves: of a film of at least 3 s, a take (`Motion` or .npz) or a saved manner; `style=` takes it."""
+    return _manner_of(source, lambda: load_tracker(tracker, tracker_model))
+
+
+def read_feelings(source: Any, *, tracker: str = "mien", tracker_model: str | Path | None = None) -> dict[str, Emotion]:
+    """What is felt in a film, or a take (`Motion` or .npz), along its time: by "face", and by "voice" if there is sound."""
+    found = {"face": Emotion.from_motion(motion_of(source, tracker=tracker, tracker_model=tracker_model))}
+    if _take(source) is None and probe(source).has_sound:
+        found["voice"] = _voice_feeling(load_sound(source).mono(16000))
+    return found
 
 
 class Animator:
@@ -208,6 +240,7 @@ class Animator:
         style: Any = None,
         gaze: str = "human",
         controls: Controls = Controls(),  # noqa: B008 - frozen
+        gates: Mapping[str, float] | None = None,
         seed: int = 0,
         fps: int = FRAME_RATE,
     ) -> "Video":
@@ -216,15 +249,20 @@ class Animator:
             raise ValueError(f"Unknown gaze '{gaze}': choose human or camera.")
         _check_rate(fps)
         speech = audio if isinstance(audio, Speech) else None
-        sound = speech.sound if speech else _load_voice(audio)
+        sound, tokens = (speech.sound, None) if speech else _load_voice(audio)
         samples: list[np.ndarray] = [sound.mono(16000)]  # taken out when heard: a long recording is held once
         feeling = _feeling(emotion, intensity, text, samples[0], speech)
         frames = -(-len(samples[0]) * fps // 16000)
-        manner = self._manner(style)
+        manner = None if style is None else _manner_of(style, self._tracker)
+        if gates:
+            from mien.portrait.gates import gains
+
+            gains(gates)  # what is no gate is told at once, not when the film is made
         settings = {
             "emotion": str(feeling),
             "gaze": gaze,
             "controls": asdict(controls),
+            "gates": dict(gates or {}),
             "seed": seed,
             "fps": fps,
             "model": self.model_name,
@@ -234,10 +272,14 @@ class Animator:
 
         def make(timings: dict[str, float]) -> Iterator[np.ndarray]:
             performer, started = self.performer, time.perf_counter()
-            heard = performer.hear(samples.pop(), speech.phones if speech else None)
+            if tokens is not None:
+                heard = performer.hear_tokens(tokens)
+            else:
+                phones = speech.phones if speech else heard_phones(text, samples[0]) if text else None
+            heard = performer.hear(samples.pop(), phones)
             timings["hear_s"] = time.perf_counter() - started
             weights = feeling.frames(len(heard))
-            yield from performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, controls=controls)
+            yield from performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, controls=controls, gates=gates)
 
         return Video(self, make, frames, sound, settings, self.backdrop, fps, speech=speech)
 
@@ -254,7 +296,7 @@ class Animator:
         if motion_mode not in ("relative", "absolute"):
             raise ValueError(f"Unknown motion mode '{motion_mode}': choose relative or absolute.")
         _check_rate(fps)
-        motion, sound = self._motion_of(driving, motion_mode), _load_voice(audio) if audio is not None else None
+        motion, sound = self._motion_of(driving, motion_mode), _load_voice(audio)[0] if audio is not None else None
         if sound is None and _take(driving) is None and probe(driving).has_sound:
             sound = load_sound(driving)
         values = steered(motion.values, controls, load_space())
@@ -262,21 +304,12 @@ class Animator:
         frames = max(1, round(motion.duration_s * fps))
         return Video(self, lambda timings: iter([values]), frames, sound, settings, self.backdrop, fps, motion.fps)
 
-    def _manner(self, style: Any) -> "Manner | None":
-        from mien.portrait.manner import Manner
-
-        if style is None or isinstance(style, Manner):
-            return style
-        saved = Manner.load(style) if Path(str(style)).suffix.lower() == ".npz" else None
-        return saved or Manner.of(self._motion_of(style))
-
     def _motion_of(self, source: Any, mode: str = "relative") -> Motion:
-        if (take := _take(source)) is not None:
-            if mode == "absolute":
-                raise ValueError("A take holds motion relative to its own picture: drive with a film for absolute motion.")
-            return take
-        track, space = self._tracker().follow(read_frames(source)), load_space()
-        return space.encode(track) if mode == "relative" else space.encode_absolute(track, self.face.landmarks)
+        if mode == "relative":
+            return _motion_of(source, self._tracker)
+        if _take(source) is not None:
+            raise ValueError("A take holds motion relative to its own picture: drive with a film for absolute motion.")
+        return load_space().encode_absolute(self._tracker().follow(read_frames(source)), self.face.landmarks)
 
 
 @dataclass
@@ -395,6 +428,22 @@ def _take(source: Any) -> Motion | None:
     return source if isinstance(source, Motion) else None
 
 
+def _motion_of(source: Any, tracker: Callable[[], Tracker]) -> Motion:
+    """A take, or what a face does in a film."""
+    take = _take(source)
+    return load_space().encode(tracker().follow(read_frames(source))) if take is None else take
+
+
+def _manner_of(source: Any, tracker: Callable[[], Tracker]) -> "Manner":
+    """A manner as it is, from its file, or measured in a take or a film."""
+    from mien.portrait.manner import Manner
+
+    if isinstance(source, Manner):
+        return source
+    saved = Manner.load(source) if Path(str(source)).suffix.lower() == ".npz" else None
+    return saved or Manner.of(_motion_of(source, tracker))
+
+
 def _feeling(emotion: Any, intensity: float, text: str | None, samples: np.ndarray, speech: Speech | None) -> Emotion:
     """What is felt: as it is said, as it was spoken, or as text or voice express it."""
     if emotion is None and speech is not None:
@@ -403,19 +452,24 @@ def _feeling(emotion: Any, intensity: float, text: str | None, samples: np.ndarr
         return Emotion.read(emotion, intensity)
     if text is not None:
         return Emotion.from_text(text).scaled(intensity)
+    return _voice_feeling(samples).scaled(intensity)
+
+
+def _voice_feeling(samples: np.ndarray) -> Emotion:
     from mien.codec.model import load_codec
 
-    return Emotion.from_voice(load_codec().emotion(samples)).scaled(intensity)
+    return Emotion.from_voice(load_codec().emotion(samples))
 
 
-def _load_voice(audio: Any) -> Sound:
-    """A sound, or what a coded file sounds like."""
+def _load_voice(audio: Any) -> "tuple[Sound, Tokens | None]":
+    """A sound; or what a coded file sounds like, and its tokens, which lead a portrait by themselves."""
     if not isinstance(audio, str | Path) or Path(audio).suffix.lower() != ".mc":
-        return load_sound(audio)
+        return load_sound(audio), None
     from mien.codec.model import load_codec
 
     codec = load_codec()
-    return Sound(codec.decode(codec.open(audio).tokens)[:, None], 16000)
+    tokens = codec.open(audio).tokens
+    return Sound(codec.decode(tokens)[:, None], 16000), tokens
 
 
 def _given_face(landmarks: str | Path | Face) -> Face:
