@@ -98,8 +98,9 @@ def animate(
     voice None is the default one. audio: path to sound, film or coded file (.mc), bytes, (samples, rate), `Sound`, or a
     `Speech`. emotion, intensity: see `Emotion.read`; None is neutral, or what a `Speech` or a text's marks say; "auto" is
     what the text, or else the voice, expresses. driving: film, .npz take or `Motion`.
-    Exactly one of text, audio and driving leads, but: a text beside an audio is its transcript, by which the lips know its sounds; a driving film's sound is
-    kept if audio is None, and an audio beside a driving take is its sound. The text goes into the film's comment tag.
+    Exactly one of text, audio and driving leads, but: a text beside an audio is its transcript, by which the lips know its
+    sounds; a driving film's sound is kept if audio is None, and an audio beside a driving take is its sound. The text goes
+    into the film's comment tag.
     style: a clip of at least 3 s whose manner is taken over, a saved manner (.npz) or a `Manner`. gaze: "human" wanders,
     "camera" holds. controls: dials for head, eyes, brows and mouth. gates: gains on how far parts of the face listen to the
     voice and to the manner, such as {"audio.mouth": 1.2}, by the names of `mien.portrait.gates.NAMES`. motion_mode:
@@ -272,11 +273,8 @@ class Animator:
 
         def make(timings: dict[str, float]) -> Iterator[np.ndarray]:
             performer, started = self.performer, time.perf_counter()
-            if tokens is not None:
-                heard = performer.hear_tokens(tokens)
-            else:
-                phones = speech.phones if speech else heard_phones(text, samples[0]) if text else None
-            heard = performer.hear(samples.pop(), phones)
+            phones = speech.phones if speech else heard_phones(text, samples[0]) if text else None
+            heard = performer.hear(samples.pop(), phones) if tokens is None else performer.hear_tokens(tokens, phones)
             timings["hear_s"] = time.perf_counter() - started
             weights = feeling.frames(len(heard))
             yield from performer.perform(heard, weights, style=manner, seed=seed, gaze=gaze, controls=controls, gates=gates)

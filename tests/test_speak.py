@@ -13,6 +13,7 @@ from mien.front import ASSETS
 from mien.media import load_sound
 from mien.portrait.motion import load_space
 from mien.tts.speech import load_narrator
+from mien.tts.transcript import heard_phones
 from mien.tts.voices import VOICES
 
 PICTURE, POINTS, WELCOME = ASSETS / "astronaut.jpg", ASSETS / "astronaut.json", ASSETS / "welcome.ogg"
@@ -113,3 +114,13 @@ def test_the_command_animates_a_text_with_subtitles(engine, tmp_path: Path):
     assert "Hi you." in srt.read_text()
     refused = command("animate", "--srt", srt)
     assert refused.exit_code == 2 and "--srt writes what --text says" in refused.stderr
+
+
+def test_a_transcript_tells_the_lips_what_the_ear_misses():
+    samples = load_sound(WELCOME).mono(16000)
+    text = "Hello, and welcome to mien. Give me a picture and a voice, and I will give you a face that speaks."
+    phones = heard_phones(text, samples)
+    assert phones is not None and [p.phone for p in phones if p.phone in ("P", "B", "M")] == list("MMMPP")
+    assert all(a.end_s == pytest.approx(b.start_s) for a, b in zip(phones, phones[1:], strict=False))
+    wrong = "The quick brown fox jumped over the lazy dog, and nobody saw it happen today."
+    assert heard_phones(wrong, samples) is None and heard_phones("Привет", samples) is None
