@@ -4,6 +4,8 @@ Everything happens in the picture's own pixels, before the face is warped. An ey
 the line between its corners, t across it towards the mouth, both in pixels; lid edges are curves t(s).
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -18,6 +20,8 @@ WIDER = 0.5  # how much of the opening the upper lid gains per unit of openness 
 FOLLOW_DOWN, FOLLOW_UP = (0.8, 0.35), (0.5, 0.15)  # of the iris's way up or down: upper and lower lid go along
 EYEBALL = 0.13  # radius in IOD (12 mm of 92 mm)
 MOST_GAZE = 0.4  # radians; beyond it the iris would leave the opening
+
+Colours = Callable[[np.ndarray], np.ndarray]
 
 
 def smoothstep(x: np.ndarray | float) -> np.ndarray:
@@ -63,10 +67,11 @@ def _drawn_out(distance: np.ndarray, long: np.ndarray, short: float) -> np.ndarr
 class Eye:
     """One eye of one picture. `box` (x0, y0, x1, y1) is the patch that `draw` repaints for lids and gaze."""
 
-    def __init__(self, image: np.ndarray, landmarks: np.ndarray, side: int, iod: float, edge: float):
+    def __init__(self, image: np.ndarray, landmarks: np.ndarray, side: int, iod: float, edge: float, brush: Colours):
         """image (H, W, 3) uint8; landmarks (478, 3) pixels; side 0 the eye of point 33, 1 that of 263; iod pixels.
 
-        edge: width of the picture's sharpest edges, pixels."""
+        edge: width of the picture's sharpest edges, pixels. brush: colours (..., 3) as the picture would lay them on."""
+        self.brush = brush
         upper, lower, iris = (landmarks[ids, :2] for ids in EYES[side])
         middle, across = (upper[0] + upper[-1]) / 2, upper[-1] - upper[0]
         self.iod, self.width = iod, (width := float(max(np.linalg.norm(across), 1e-3)))
@@ -147,12 +152,12 @@ class Eye:
         # Rims of glasses and strands of hair before the lid are far from its tone: they stay where they are.
         odd = np.abs(colours - tone).mean(-1) / max(level, 60) * (apart > 0.1 * width) * (gone < 0.5)
         self.rim = cv2.GaussianBlur(smoothstep((odd - 0.25) / 0.1), (0, 0), 0.5)[..., None]
-        self.lid = (colours + (lid - colours) * cover).astype(np.float32)
+        self.lid = (colours + (self.brush(lid) - colours) * cover).astype(np.float32)
 
         # Lashes are as dark as the picture's, well darker than the skin but no ink, and of its hue.
         edge = light[beside & (np.abs(self.t - self.upper) < max(1.0, 0.05 * width))]
         dark = np.clip(np.percentile(edge, 10) if len(edge) else 0.0, 0.22 * skin.mean(), 0.55 * skin.mean())
-        self.lashes = (dark * skin / max(float(skin.mean()), 1.0)).astype(np.float32)
+        self.lashes = self.brush(dark * skin / max(float(skin.mean()), 1.0))
 
     def _prepare_eyeball(self, colours: np.ndarray, iris: np.ndarray) -> None:
         """The white without its iris, and the iris as a whole disc."""
@@ -177,6 +182,7 @@ class Eye:
         else:
             pick = opening if opening.any() else np.ones_like(opening)
             white = np.full_like(colours, colours[pick & (light >= np.percentile(light[pick], 90))].mean(0))
+        white = self.brush(white)
         # What lies hard by a lid is mixed with it, unless all is: in a blurred picture a clean white would be an edge.
         clear = np.maximum(smoothstep(depth / margin), smoothstep((self.edge / width - 0.04) / 0.06))[..., None]
         self.white = (white + (colours - white) * clear * (1 - self.iris_cover[..., None])).astype(np.float32)
@@ -188,6 +194,7 @@ class Eye:
         for k in range(12):
             pixels = colours[opening & (ring == k)]
             last = profile[k] = pixels.mean(0) if len(pixels) > 2 else last
+        profile = self.brush(profile)
         filled = cv2.GaussianBlur(profile[ring], (0, 0), max(0.6, 0.02 * width))
         self.iris = (filled + (colours - filled) * clear).astype(np.float32)
 

@@ -7,6 +7,7 @@ lips' fields. Teeth hang on the skull, the tongue lies on the jaw, both painted 
 import cv2
 import numpy as np
 
+from mien.portrait.brush import Brush
 from mien.portrait.eyes import fine_detail, smooth_curve, smoothstep
 from mien.portrait.geometry import (
     EYES,
@@ -40,8 +41,9 @@ class Mouth:
     parted: whether the picture's own mouth is open. landmarks: those given, with the inner lips' on the edges found.
     """
 
-    def __init__(self, image: np.ndarray, landmarks: np.ndarray, iod: float, edge: float):
+    def __init__(self, image: np.ndarray, landmarks: np.ndarray, iod: float, edge: float, brush: Brush):
         """image (H, W, 3) uint8; landmarks (478, 3) pixels; iod pixels; edge: width of the sharpest edges, pixels."""
+        self.brush = brush
         points = landmarks[:, :2].astype(np.float32)
         left, right = points[78], points[308]
         self.width = width = float(max(np.linalg.norm(right - left), 2.0))
@@ -215,7 +217,8 @@ class Mouth:
         fine = fine_detail(patch, 0.02 * self.iod)
         blur = max(0.45, 0.005 * self.iod, 0.4 * self.edge)
         half = float(np.clip(ARCH * self.iod, 0.5 * self.width, 0.75 * self.width))
-        self.teeth = painted_row(self.s, under, length, half, self.enamel, min(max(fine / 1.2, 0.35), 1.0), blur)
+        detail = min(max(fine / 1.2, 0.35), 1.0) * (1 - self.brush.flat)
+        self.teeth = painted_row(self.s, under, length, half, self.enamel, detail, blur)
         grain = np.random.default_rng(5).normal(0, 1.5 * fine, under.shape).astype(np.float32)
         self.teeth[..., :3] += cv2.GaussianBlur(grain, (0, 0), 0.4 * self.edge)[..., None]
         self.floor = np.zeros_like(self.teeth)
@@ -276,7 +279,9 @@ class Mouth:
         corner = 1 - 0.5 * np.clip(np.abs(x), 0, 1.2) ** 4
         inside *= (lip_shadow * corner)[..., None]
         inside += (self.crease - inside) * (1 - wide_open)[..., None]
-        out = sheet + (self.crease - sheet) * line[..., None]
+        if self.brush.flat:
+            inside = cv2.GaussianBlur(self.brush.draw(inside), (0, 0), 0.4 * self.edge)
+        out = sheet + (self.brush.draw(self.crease) - sheet) * line[..., None]
         out += (inside - out) * cover[..., None]
         sheet[:] = (out + 0.5).clip(0, 255).astype(np.uint8)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from mien.portrait.brush import Brush
 from mien.portrait.eyes import Eye, edge_width
 from mien.portrait.geometry import INNER_LOWER, INNER_UPPER, LOWER_LIP, UPPER_LIP, canonicalise, seal
 from mien.portrait.light import Light
@@ -136,9 +137,10 @@ class Portrait:
             self.source, self.plate = _cut_out(image, matte, plate, iod)
         places = landmarks.astype(np.float64)
         low, high = np.maximum(places.min(0).astype(int), 0), np.maximum(places.max(0).astype(int), 0) + 2
-        edge = edge_width(self.image[low[1] : high[1], low[0] : high[0]])
-        self.mouth = Mouth(self.image, places, iod, edge)
-        self.eyes = [Eye(self.image, places, side, iod, edge) for side in (0, 1)]
+        face = self.image[low[1] : high[1], low[0] : high[0]]
+        edge, self.brush = edge_width(face), Brush(face)
+        self.mouth = Mouth(self.image, places, iod, edge, self.brush)
+        self.eyes = [Eye(self.image, places, side, iod, edge, self.brush.draw) for side in (0, 1)]
         # The lips close from the edges that the picture shows, which are not quite where the tracker saw them.
         points = self.mouth.landmarks
         seen = given + (points - landmarks) @ self.pose.rotation.T / iod
@@ -246,10 +248,11 @@ class Portrait:
             ex0, ey0, ex1, ey1 = eye.box
             patch = source[ey0 - y0 : ey1 - y0, ex0 - x0 : ex1 - x0, :3]
             patch[:] = eye.draw(patch.copy(), float(openness), gaze)
-        self.wrinkles.draw(source[..., :3], (x0, y0), amount * shape.expression)
-        gain = self.light.gain(_rotation(pose[0]))
+        shaded = 1 - self.brush.flat  # flat colours have neither folds nor light
+        self.wrinkles.draw(source[..., :3], (x0, y0), amount * shaded * shape.expression)
+        gain = self.light.gain(_rotation(pose[0])) if shaded else None
         if gain is not None:
-            gain = 1 + (gain - 1) * self.relief.follow.reshape(self.relief.shape)
+            gain = 1 + (gain - 1) * shaded * self.relief.follow.reshape(self.relief.shape)
             k = self.relief.cell
             gain = self.relief.enlarge(gain)[k : k + y1 - y0, k : k + x1 - x0]
             alone = [np.ones_like(gain)] * (source.shape[2] - 3)  # alpha is left as it is

@@ -61,8 +61,12 @@ class Drawn:
 TEMPLATE = make_template()
 
 
-def draw(width: int, height: int, iod: float, centre: tuple, parted: float = 0.0, roll: float = 0.0) -> Drawn:
-    """A face of a given size at a given place; `parted` opens the lips (IOD), `roll` tilts the head (degrees)."""
+def draw(
+    width: int, height: int, iod: float, centre: tuple, parted: float = 0.0, roll: float = 0.0, grain: float = 3.0
+) -> Drawn:
+    """A face of a given size at a given place; `parted` opens the lips (IOD), `roll` tilts the head (degrees).
+
+    grain: grey levels; without it the colours are flat as a woodcut's."""
     canonical = TEMPLATE.copy()
     lens = (1 - (canonical[INNER_LOWER, 0] / 0.24) ** 2) * parted
     canonical[INNER_LOWER, 1] += lens
@@ -85,6 +89,7 @@ def draw(width: int, height: int, iod: float, centre: tuple, parted: float = 0.0
         middle = tuple(int(c) for c in np.round(landmarks[iris[0], :2] * 16))
         disc = cv2.circle(np.zeros((height, width), np.uint8), middle, round(0.06 * iod * 16), 1, -1, cv2.LINE_8, 4)
         image[(disc > 0) & white] = BLUE
+    image = np.clip(image + rng.normal(0, grain, image.shape), 0, 255).astype(np.uint8)
     return Drawn(image, landmarks, Portrait(image, landmarks, TEMPLATE))
 
 
@@ -338,6 +343,20 @@ def test_teeth_taken_for_a_lip_are_found():
     mouth = Portrait(image, landmarks, TEMPLATE).mouth
     assert mouth.parted
     assert mouth.landmarks[14, 1] - landmarks[14, 1] > 0.05 * 130
+
+
+def test_a_picture_of_flat_colours_is_painted_in_them(face):
+    drawn = draw(512, 512, 130, (250, 210), grain=0)
+    assert drawn.portrait.brush.flat == 1 and face.portrait.brush.flat == 0
+    palette = drawn.portrait.brush.palette
+    mouth = np.s_[int(drawn.landmarks[13, 1]) - 15 : int(drawn.landmarks[152, 1]), 210:290]
+    shares = []
+    for flat in (1.0, 0.0):
+        drawn.portrait.brush.flat = flat
+        frame = drawn.portrait.render(talk(0.25))[mouth].astype(np.float32)
+        off = np.linalg.norm(frame[..., None, :] - palette, axis=-1).min(-1)
+        shares.append(float((off > 12).mean()))
+    assert shares[0] < 0.5 * shares[1], shares  # what is left are soft edges
 
 
 def test_gaze_moves_the_iris_as_asked(face):
