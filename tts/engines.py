@@ -7,19 +7,21 @@ for samples, tokens in said.pieces: ...
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from mien import checkpoints
-from mien.codec.model import Codec
+from mien.codec.model import Codec, load_codec
 from mien.codec.phones import Segment
 from mien.codec.tokens import Tokens
 from mien.tts.feeling import Change
 from mien.tts.text import Word
 
 NATURAL = Change()
+kept_codec = lru_cache(1)(load_codec)  # a codec that is loaded when it is first needed
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,10 @@ class Utterance:
 class Engine(Protocol):
     """Whoever says words. rate: Hz of its sound. voices: what it knows by name. codec: the one whose tokens it gives."""
 
-    rate: int
-    voices: Mapping[str, Any]
-
+    @property
+    def rate(self) -> int: ...
+    @property
+    def voices(self) -> Mapping[str, Any]: ...
     @property
     def codec(self) -> Codec: ...
 

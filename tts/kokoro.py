@@ -12,19 +12,18 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mien.codec.model import Codec, load_codec
+from mien.codec.model import Codec
 from mien.codec.phones import PAUSE, Segment, from_kokoro
 from mien.codec.tokens import Tokens
 from mien.codec.vocoder import SAMPLE_RATE
 from mien.layers.extras import install
 from mien.media.sound import Sound
-from mien.tts.engines import NATURAL, Utterance
+from mien.tts.engines import NATURAL, Utterance, kept_codec
 from mien.tts.feeling import TILT_HZ, Change
 from mien.tts.text import Word
 from mien.tts.voices import named
@@ -120,10 +119,10 @@ class Kokoro:
         self._reader = Reader(models[0].read_bytes())
         self.voices: dict[str, np.ndarray] = named(styles)
 
-    @cached_property
+    @property
     def codec(self) -> Codec:
         """The codec that its sound is made tokens by."""
-        return load_codec()
+        return kept_codec()
 
     def listen(self, samples: np.ndarray) -> np.ndarray:
         """Raises ValueError: this engine takes no voice from a recording."""

@@ -46,7 +46,9 @@ def named(stored: Mapping[str, Kind]) -> dict[str, Kind]:
     stored: arrays or tensors that can be blended.
     """
     ours = {v.name: v.learned_from for v in VOICES if all(part in stored for part in v.learned_from)}
-    blended = {name: sum(share * stored[part] for part, share in parts.items()) for name, parts in ours.items()}
+    blended: dict[str, Any] = {
+        name: sum(share * stored[part] for part, share in parts.items()) for name, parts in ours.items()
+    }
     return blended | dict(stored)
 
 
