@@ -142,6 +142,65 @@ def emotions(
 
 @app.command()
 @one_sentence
+def readings(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures with a face.")],
+    voice: Annotated[Path, typer.Option(help="Voice along which they speak: any sound or film; 5 seconds are enough.")],
+    expression: Annotated[Path, typer.Option(help="Folder of weights of face-api.js, which reads the faces.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 0,
+    size: Annotated[int, typer.Option(help="Longer side to which pictures are brought, pixels.")] = 512,
+    model: Model = "animator-nano",
+    tracker: TrackerName = "mien",
+    device: Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")] = "auto",
+    json: AsJson = False,
+) -> None:
+    """What another network reads in the faces: every feeling at three strengths, mixtures; what they cost face and lips."""
+    from mien import front
+    from mien.media import load_sound
+    from mien.portrait import readings as read
+    from mien.portrait.expression import ExpressionJudge
+    from mien.portrait.tracking import load_tracker
+
+    judge = ExpressionJudge(expression)
+    stages = [
+        front.Animator(picture, crop="face", size=size, tracker=tracker, model=model, device=device) for picture in pictures
+    ]
+    sums = read.summary(read.readings(stages, load_sound(voice), judge, load_tracker(tracker), seed=seed))
+    typer.echo(jsonlib.dumps(sums) if json else read.table(sums))
+
+
+@app.command()
+@one_sentence
+def gates(
+    audio: Annotated[Path, typer.Argument(help="Voice: any sound or film.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Plot to write: .png, .jpg or .webp.")] = Path("gates.png"),
+    style: Annotated[Path | None, typer.Option(help="Clip, take or saved manner whose manner is taken over.")] = None,
+    gate: Annotated[list[str] | None, typer.Option(help="Gain on a gate, such as audio.mouth=1.2.")] = None,
+    seconds: Annotated[float, typer.Option(help="Longest part of the voice that is shown.")] = 12.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 0,
+    model: Model = "animator-nano",
+    json: AsJson = False,
+) -> None:
+    """How far head, eyes, upper face and mouth listen to the voice and to the manner, frame by frame, as a plot."""
+    from mien import front
+    from mien.media import load_sound, save_image
+    from mien.portrait import gates as watching
+    from mien.portrait.performer import Performer
+
+    turned = watching.read_gates(gate or [])
+    performer = Performer(model)
+    heard = performer.hear(load_sound(audio).mono(16000)[: round(16000 * seconds)])
+    manner = None if style is None else front.read_manner(style)
+    seen = watching.watch(performer, heard, style=manner, seed=seed, gates=turned)
+    save_image(out, watching.plot(seen, heard))
+    means = dict(zip(watching.NAMES, seen.mean(0).flatten().round(3).tolist(), strict=True))
+    if json:
+        typer.echo(jsonlib.dumps({"out": str(out), "mean": means, "gates": seen.round(3).tolist()}))
+        return
+    typer.echo(f"{out}: " + ", ".join(f"{name} {value:.2f}" for name, value in means.items()))
+
+
+@app.command()
+@one_sentence
 def gallery(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures with a face.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the sheets, one PNG a picture.")] = Path("gallery"),

@@ -1,7 +1,8 @@
 """How a feeling is laid on a calm talker: its FACS recipe as motion, exactly as strong as it is asked for.
 
 The network makes a person talk; what a feeling does to the face is added after it, a known vector a feeling, so it grows
-with intensity, mixes, and has no part along the opening of the lips: what is said stays to be seen.
+with intensity and mixes. Where speech shuts the lips they stay shut: the part of a recipe that opens them (anger bares
+teeth, surprise drops the jaw) comes only as far as speech has opened them already.
 """
 
 from functools import cache
@@ -9,23 +10,38 @@ from functools import cache
 import numpy as np
 
 from mien.emotion import CATEGORIES
-from mien.emotion.facs import RECIPES, blendshapes
+from mien.emotion.facs import RECIPES, spread
 from mien.portrait.motion import REGIONS, MotionSpace, load_space, rest_values
 from mien.portrait.tracking import BLENDSHAPES
 
-FARTHEST = 3.0  # spreads of a channel that a feeling goes at most: rare shapes would tear
+FARTHEST = 3.6  # spreads of a channel that a feeling goes at most: rare shapes would tear
+# Many of the films that taught the animator show spokespersons, who smile by trade: what their calm has of a smile.
+TRADE = {"mouthSmile": 0.2, "mouthStretch": 0.2}
+SPOKEN = 0.6  # opening of the lips, IOD, at which a feeling would open them by all that its recipe says: lips pay else
+
+
+@cache
+def recipes() -> np.ndarray:
+    """The FACS recipes in motion: (8, 36) what each of `CATEGORIES` adds at intensity 1."""
+    shapes = np.stack([spread(RECIPES[name].shapes, BLENDSHAPES) for name in CATEGORIES])
+    paint = load_space().from_blendshapes(shapes) - rest_values(1)
+    paint[:, 10:] = FARTHEST * np.tanh(paint[:, 10:] / FARTHEST)
+    for row, recipe in zip(paint, RECIPES.values(), strict=True):
+        row[0], row[2], row[5] = recipe.pitch, recipe.roll, recipe.lean
+    return paint
+
+
+@cache
+def trade_smile() -> np.ndarray:
+    """The smile (36,) that the animator's calm talkers wear on top of a calm face."""
+    space = load_space()
+    return off_the_lips(space.from_blendshapes(spread(TRADE, BLENDSHAPES)[None]) - rest_values(1), space)[0]
 
 
 @cache
 def offsets() -> np.ndarray:
-    """The recipes in motion: (8, 36) what each of `CATEGORIES` adds at intensity 1; nothing to the lips' opening."""
-    space = load_space()
-    shapes = np.stack([blendshapes(name, BLENDSHAPES) for name in CATEGORIES])
-    paint = space.from_blendshapes(shapes) - rest_values(1)
-    paint[:, 10:] = FARTHEST * np.tanh(paint[:, 10:] / FARTHEST)
-    for row, recipe in zip(paint, RECIPES.values(), strict=True):
-        row[0], row[2], row[5] = recipe.pitch, recipe.roll, recipe.lean
-    return off_the_lips(paint, space)
+    """What each feeling adds to any face, talking or not: (8, 36), nothing of it along the opening of the lips."""
+    return off_the_lips(recipes(), load_space())
 
 
 def off_the_lips(change: np.ndarray, space: MotionSpace) -> np.ndarray:
@@ -47,4 +63,5 @@ def felt(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Calm motion (T, 36) in natural units and the weights of what is felt (T, 8) to motion that shows it."""
     out = values.copy()
     out[:, : REGIONS["scale"].stop] *= liveliness(weights)
-    return (out + weights @ offsets()).astype(np.float32)
+    opened = np.maximum(load_space().aperture(values) / SPOKEN, 0)[:, None]
+    return (out + weights @ offsets() + opened * (weights @ (recipes() - offsets()))).astype(np.float32)

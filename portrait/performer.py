@@ -10,7 +10,7 @@ from torch import Tensor
 from mien import checkpoints
 from mien.portrait.animator import EMOTIONS, Animator, AnimatorConfig
 from mien.portrait.controls import Controls
-from mien.portrait.feelings import felt
+from mien.portrait.feelings import felt, trade_smile
 from mien.portrait.gates import gains
 from mien.portrait.guarantees import Gaze, draw_plan, enforce, steadied
 from mien.portrait.manner import Manner
@@ -81,7 +81,7 @@ class Performer:
         spread[: REGIONS["scale"].stop] *= HEAD_GAIN
         calm = steadied(z * spread + space.mean for z in made)
         done, first_pose = 0, None
-        for values in calm if style is None else style.laid_on(calm):
+        for values in (window - trade_smile() for window in calm) if style is None else style.laid_on(calm):
             values = felt(values, emotion[done : done + len(values)])
             values[:, : REGIONS["scale"].stop] *= controls.head
             first_pose = values[0, :6].copy() if first_pose is None else first_pose

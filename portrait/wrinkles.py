@@ -14,9 +14,10 @@ import numpy as np
 
 from mien.portrait.eyes import fine_detail
 
-DEPTH = 0.15  # most of the light that a valley takes; smooth skin, a child's or a drawing's, has half of it
+DEPTH = 0.22  # most of the light that a valley takes; smooth skin, a child's or a drawing's, has half of it
 RIDGE = 0.45  # of that, given back beside it
 WIDTH = 0.011  # of a valley, IOD
+BROAD, SOFT = 4.0, 0.6  # skin about a deep fold lies in shade, too: so much broader, with this share of its depth
 SLIGHT = 0.03  # strengths below this are not drawn
 
 # Brow line and top of the forehead from the image's left to its right.
@@ -102,7 +103,7 @@ class Wrinkles:
             foot = 0.55 * p[side["brow"]] + 0.45 * between
             ends = (-0.08, -0.02, 0.04, 0.10)
             frown.append((np.array([foot + iod * (h * up + slant * 0.12 * max(h, 0) * along) for h in ends]), 1.0))
-        self._add(drawn_together, frown)
+        self._add(drawn_together, frown, soft=SOFT)
         nose = []
         for side in SIDES:
             a, b, c, d = p[list(side["nose"])]
@@ -130,7 +131,7 @@ class Wrinkles:
             return max(_ramp(float(smile), 0.04, 0.12), _ramp(float(sneer), 0.03, 0.08))
 
         fold = p[list(side["fold"])]
-        self._add(folded, [(fold, 0.9)], widen=1.8, towards=p[cheek].mean(0))
+        self._add(folded, [(fold, 0.9)], widen=1.8, soft=SOFT, towards=p[cheek].mean(0))
         socket = p[list(side["socket"])]
         self._add(lambda moved: _ramp(float(moved[brow, 1]), 0.02, 0.09), [(socket, 1.2)], widen=6.0, ridge=0.0)
 
@@ -140,15 +141,16 @@ class Wrinkles:
         strokes: list[tuple[np.ndarray, float]],
         widen: float = 1.0,
         ridge: float = RIDGE,
+        soft: float = 0.0,
         towards: np.ndarray | None = None,
     ) -> None:
         """A wrinkle of several strokes: points (N, 2) along each, and its share of the full depth.
 
-        widen: factor on its breadth. ridge: share of the depth that is given back, on the side `towards` a point (2,), the
-        top of the forehead if None.
+        widen: factor on its breadth. soft: share of the depth that shades the skin about it. ridge: share of the depth
+        that is given back, on the side `towards` a point (2,), the top of the forehead if None.
         """
         width, height = widen * self.width, self.size[0]
-        margin = 5 * width + 2
+        margin = (5 + 2 * BROAD) * width + 2
         every = np.concatenate([points for points, _ in strokes])
         x0, y0 = np.maximum(np.floor(every.min(0) - margin), 0).astype(int).tolist()
         x1, y1 = np.minimum(np.ceil(every.max(0) + margin) + 1, (self.size[1], height)).astype(int).tolist()
@@ -158,7 +160,8 @@ class Wrinkles:
         for points, depth in strokes:
             line = _smooth(points) - (x0, y0)
             light -= self.depth * depth * _stroke(light.shape, line, width)
-            if ridge:
+            if soft:
+                light -= soft * self.depth * depth * _stroke(light.shape, line, BROAD * width)
                 beside = np.gradient(line, axis=0)[:, ::-1] * (1, -1)
                 beside *= 2.2 * width / np.maximum(np.linalg.norm(beside, axis=1, keepdims=True), 1e-6)
                 aim = (self.top if towards is None else towards) - (x0, y0) - line
