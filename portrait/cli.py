@@ -142,6 +142,46 @@ def emotions(
 
 @app.command()
 @one_sentence
+def swap(
+    image: Annotated[Path, typer.Argument(help="Picture with a face.")],
+    audio: Annotated[Path, typer.Argument(help="Voice: any sound or film.")],
+    clips: Annotated[list[Path], typer.Argument(help="Films (or .npz takes) of people, 6 s or more, one each.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Contact sheet: .png, .jpg or .webp.")] = Path("swap.png"),
+    emotion: Annotated[list[str] | None, typer.Option(help="A category; may be given several times.")] = None,
+    expression: Annotated[Path | None, typer.Option(help="Folder of face-api.js's weights, to judge drawn faces.")] = None,
+    width: Annotated[int, typer.Option(help="Of one picture of the sheet, pixels.")] = 192,
+    seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 0,
+    model: Model = "animator-nano",
+    tracker: TrackerName = "mien",
+    tracker_model: TrackerModel = None,
+    judge: Judge = "mediapipe",
+    device: Annotated[str, typer.Option(help="Where networks run: auto, cpu, cuda or mps.")] = "auto",
+    json: AsJson = False,
+) -> None:
+    """Manners of several people with several feelings, one voice: who they are like, what they show, on one sheet."""
+    from mien import front
+    from mien.media import load_sound, save_image
+    from mien.portrait.expression import ExpressionJudge
+    from mien.portrait.swap import FEELINGS, swap
+    from mien.portrait.tracking import load_tracker
+
+    seer = (ExpressionJudge(expression), load_tracker(judge)) if expression is not None else None
+    stage = front.Animator(image, tracker=tracker, tracker_model=tracker_model, model=model, device=device)
+    people = {clip.stem: front.motion_of(clip, tracker=tracker, tracker_model=tracker_model) for clip in clips}
+    page, found = swap(stage, load_sound(audio), people, emotion or FEELINGS, seed=seed, width=width, judge=seer)
+    save_image(out, page)
+    if json:
+        typer.echo(jsonlib.dumps({"out": str(out), **found}))
+        return
+    for take in found["takes"]:
+        drawn = f", drawn {take['emotion_drawn']}" if "emotion_drawn" in take else ""
+        typer.echo(f"{take['person']:24} {take['emotion']:10} like {take['style_seen']:24} {take['emotion_seen']}{drawn}")
+    shares = ", ".join(f"{name} {value:.2f}" for name, value in found.items() if isinstance(value, float))
+    typer.echo(f"{out}: a row a person, a column a feeling; {shares}")
+
+
+@app.command()
+@one_sentence
 def readings(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures with a face.")],
     voice: Annotated[Path, typer.Option(help="Voice along which they speak: any sound or film; 5 seconds are enough.")],

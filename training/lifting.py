@@ -31,11 +31,13 @@ GAP = 75  # frames between two stretches of one clip
 class LiftingTraining:
     """What is drawn and how it is weighed. painted: share of unlabelled stretches that get a feeling.
 
+    unsure: weight of unlabelled stretches left as they are: most are calm, some are not.
     varied: spread (log) of a painted feeling's channels, as nobody shows a recipe to the letter. noise: added, in z-scores.
     temperature: of the contrast between people. reversal: factor on the adversary's gradient.
     """
 
     painted: float = 0.75
+    unsure: float = 0.2
     varied: float = 0.3
     noise: float = 0.05
     mirrored: float = 0.5
@@ -156,7 +158,7 @@ class LiftingTask:
     def batch(self, generator: torch.Generator, size: int) -> dict[str, Tensor]:
         """`size` people in pairs, then half as many labelled stretches; see `loop.Task`."""
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-        motions, weights, speakers = [], [], []
+        motions, weights, sure, speakers = [], [], [], []
 
         def add(places: list[tuple[int, int]]) -> None:
             flip = rng.random() < self.training.mirrored
@@ -164,6 +166,7 @@ class LiftingTask:
                 motion, felt = self.stretch(rng, index, start)
                 motions.append(motion @ self.mirror if flip else motion)
                 weights.append(felt)
+                sure.append(1.0 if felt.any() or self.shard.clips[index].labelled else self.training.unsure)
                 speakers.append(self.number.get(self.shard.clips[index].speaker, -1))
 
         for name in rng.choice(list(self.people), min(size, len(self.people)), replace=False):
@@ -178,6 +181,7 @@ class LiftingTask:
             "motion": z + self.training.noise * torch.randn(z.shape, generator=generator),
             "share": torch.from_numpy(share_of(felt)),
             "dimensions": torch.from_numpy(dimensions(felt).astype(np.float32)),
+            "sure": torch.tensor(sure),
             "speaker": torch.tensor(speakers),
             "pairs": torch.tensor(2 * min(size, len(self.people))),
         }
@@ -194,11 +198,13 @@ class LiftingTask:
         pairs = int(batch["pairs"])
         one, two = told["style"][0:pairs:2], told["style"][1:pairs:2]
         likeness, own = one @ two.T / self.training.temperature, torch.arange(pairs // 2, device=one.device)
+        share, sure = batch["share"], batch["sure"] / batch["sure"].sum()
+        error = (told["dimensions"] - batch["dimensions"]).square().mean(1)
         return {
             "mean": F.smooth_l1_loss(told["drift"], torch.zeros_like(told["drift"])),
             "style": (F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / 2,
-            "emotion": F.cross_entropy(told["category"], batch["share"]),
-            "dimensions": F.mse_loss(told["dimensions"], batch["dimensions"]),
+            "emotion": (sure * F.cross_entropy(told["category"], share, reduction="none")).sum(),
+            "dimensions": (sure * error).sum(),
             "speaker": F.cross_entropy(told["speaker"], batch["speaker"], ignore_index=-1),
         }
 
