@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mien.codec.vocoder import Acoustics
 from mien.emotion import CATEGORIES
 from mien.media import load_sound
 from mien.tts import synthesis
-from mien.tts.feeling import FEELINGS, change_of, moved
+from mien.tts.feeling import FEELINGS, change_of, coloured, planned
 from mien.tts.speech import BREATH, Narrator, breaths, joined
 from mien.tts.subtitles import as_written, lines, srt, vtt
 from mien.tts.text import read_text
@@ -117,21 +116,20 @@ def test_named_voices_are_blended_from_what_is_stored():
 
 
 def test_feelings_move_pitch_and_loudness_by_as_much_as_they_are_felt():
-    t = torch.linspace(0, 6, 200)[None]
-    frames = Acoustics(torch.ones(1, 200, 80), 5.0 + 0.1 * t.sin(), torch.ones(1, 200))
-    weights = np.zeros(8)
-    heights, spreads = [], []
+    pitch, durations, weights = 5.0 + 0.1 * torch.linspace(0, 6, 20)[None].sin(), torch.full((1, 20), 8.0), np.zeros(8)
+    plans, quiet = [], torch.full((1, 9, 80), -1.0)
     for strength in (0.0, 0.5, 1.0):
         weights[CATEGORIES.index("happy")] = strength
-        pitch = moved(frames, change_of(weights)).log_pitch
-        heights.append(float(pitch.mean()))
-        spreads.append(float(pitch.std()))
-    assert heights == sorted(heights) and spreads == sorted(spreads)
+        plans.append(planned(pitch, durations, change_of(weights)))
+    heights, spreads = [float(plan.mean()) for plan in plans], [float(plan.std()) for plan in plans]
+    assert torch.allclose(plans[0], pitch) and heights == sorted(heights) and spreads == sorted(spreads)
     assert heights[2] - heights[0] == pytest.approx(FEELINGS["happy"].level * np.log(2) / 12, abs=1e-3)
     weights[:] = 0
+    assert torch.allclose(coloured(quiet, change_of(weights)), quiet)
     weights[CATEGORIES.index("angry")] = 1.0
-    angry = moved(frames, change_of(weights)).envelope
-    assert angry[..., 60:].mean() > angry[..., :20].mean() > 0.9, "anger is not brighter"
+    angry, calm = (coloured(envelope, change_of(weights)) for envelope in (quiet + 2.0, quiet - 4.0))
+    assert angry[..., 24:64].mean() > angry[..., :16].mean() and angry.mean() > 1.1, "anger is not brighter and louder"
+    assert float((calm - quiet + 4.0).abs().max()) < 1.0, "silence is lifted"
 
 
 def test_what_cannot_be_said_is_told_in_a_sentence(narrator, tmp_path: Path):

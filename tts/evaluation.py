@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from mien.codec.evaluation import Clip, balanced, read_clips
-from mien.codec.metrics import RATE, Judge, Recording, Verdict, bootstrap, summary, word_errors
+from mien.codec.evaluation import PLOTS, Clip, balanced, read_clips
+from mien.codec.metrics import RATE, TOOLS, Judge, Recording, Verdict, bootstrap, summary, word_errors
 from mien.layers.extras import install
 from mien.media import Sound, load_sound
+from mien.media.files import written_beside
 from mien.tts.feeling import FEELINGS, measure
-from mien.tts.speech import Narrator, joined
+from mien.tts.speech import Narrator, Speech, joined
 from mien.tts.voices import DEFAULT, VOICES
 
 OURS, RECORDING = "mien", "recording"
@@ -211,7 +212,7 @@ def evaluate(
     names = [entry.name for entry in VOICES if entry.name in narrator.voices and per_voice]
     steps = len(clips) + len(names) + sum(map(len, readers.values())) + (len(FIVE) if per_feeling else 0)
     done = (progress(n, steps) for n in count(1))
-    recorded, teacher = Recorded(clips, judge), _learned_from(voice)
+    recorded, teacher = Recorded(clips, judge), learned_from(voice)
     main, named, lent = (Trial(judge, ears, seed) for _ in range(3))
     for clip in clips:
         samples = recorded.sound(clip)
@@ -232,7 +233,7 @@ def evaluate(
     for name in names:
         for clip in clips[:per_voice]:
             said, cost = speak(narrator, clip.text, name)
-            named.hear(name, said, clip.text, voice=recorded.voice(_learned_from(name), clip), more=cost)
+            named.hear(name, said, clip.text, voice=recorded.voice(learned_from(name), clip), more=cost)
         next(done)
     for group, people in readers.items():
         for clip, following in zip(people, [*people[1:], *people[:1]], strict=True):
@@ -279,7 +280,7 @@ class Recorded:
         return np.mean([self._voices[clip.path] for clip in others], 0) if others else None
 
 
-def _learned_from(voice: str) -> str:
+def learned_from(voice: str) -> str:
     """The name in the recordings of a named voice: the teacher's, where it is learned from one alone."""
     parts = {entry.name: list(entry.learned_from) for entry in VOICES}.get(voice, [voice])
     return parts[0] if len(parts) == 1 else voice
@@ -360,3 +361,35 @@ def _cell(figure: dict[str, Any] | None, name: str) -> str:
     if figure is None or figure["mean"] is None:
         return " " * 10
     return f"{100 * figure['mean']:10.1f}" if name in PERCENT else f"{figure['mean']:10.3f}"
+
+
+def plot(said: Mapping[str, Speech], path: Path) -> None:
+    """Draw speeches by their titles: spectrogram, pitch (WORLD's, on a scale of its own) and words.
+
+    path: .png, .svg or .pdf. Raises ModuleNotFoundError without matplotlib or pyworld, ValueError for another ending.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        track = TOOLS["f0"][1]()
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"a plot needs {error.name}: {install('eval')}.") from error
+    figure = Figure(figsize=(9, 1.9 * len(said)), dpi=90, layout="constrained")
+    FigureCanvasAgg(figure)
+    longest = max(speech.duration_s for speech in said.values())
+    for axes, (title, speech) in zip(figure.subplots(len(said), 1, squeeze=False)[:, 0], said.items(), strict=True):
+        samples = speech.sound.mono(RATE)
+        axes.specgram(samples, 512, RATE, noverlap=352, cmap="magma", vmin=-120, vmax=-35)
+        axes.set(title=title, xlim=(0, longest), ylim=(0, 6_000), yticks=(0, 2_000, 4_000, 6_000), ylabel="Hz")
+        f0, hops = track(samples), np.square(samples).reshape(-1, RATE // 100).mean(1)
+        f0 = np.where(hops > hops.max() / 1e4, f0[: len(hops)], 0)
+        times = np.arange(len(f0)) / 100
+        pitch = axes.twinx()
+        pitch.plot(times, np.where(f0 > 0, f0, np.nan), color="#7fdbff", linewidth=1.8)
+        pitch.set(ylim=(50, 600), yticks=(100, 300, 500))
+        pitch.set_ylabel("F0, Hz", color="#1f6f8b")
+        for word, start, end in speech.words:
+            axes.text((start + end) / 2, 5_600, word, color="white", fontsize=8, ha="center", va="center")
+    with written_beside(path, PLOTS) as part:
+        figure.savefig(part, format=Path(path).suffix[1:].lower())

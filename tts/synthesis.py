@@ -2,14 +2,13 @@
 
     notes -> durations, pitch, energy of the whole sentence; pace, emphasis and feeling change them here
     -> hidden frames and tokens of the whole sentence
-    -> acoustic frames of a piece, moved by the feeling -> the codec's vocoder -> its sound
+    -> acoustic frames of a piece, coloured by the feeling -> the codec's vocoder -> its sound
 
 A piece is drawn with as many frames on either side as its convolutions reach, from the sentence's one noise: cut or whole,
 the sound is the same.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,12 @@ import torch
 from torch import Tensor
 
 from mien import checkpoints
-from mien.codec.model import Codec, bend, load_codec
+from mien.codec.model import Codec, bend
 from mien.codec.phones import PHONES, SILENCE, Segment
 from mien.codec.tokens import Tokens
 from mien.codec.vocoder import SAMPLE_RATE, Acoustics
-from mien.tts.engines import NATURAL, Utterance
-from mien.tts.feeling import DB, Change, moved
+from mien.tts.engines import NATURAL, Utterance, kept_codec
+from mien.tts.feeling import DB, Change, coloured, planned
 from mien.tts.model import SUB, Notes, Prosody, Synthesiser, SynthesiserConfig
 from mien.tts.score import FRAME_RATE, Score, score_of_words
 from mien.tts.text import Word
@@ -48,10 +47,10 @@ class Synthesis:
         self.model.load_state_dict(tensors)
         self.model.eval()
 
-    @cached_property
+    @property
     def codec(self) -> Codec:
         """The codec whose tokens are spoken. Raises ValueError where the one that is there is another."""
-        return load_codec(self.model.config.codec)
+        return kept_codec(self.model.config.codec)
 
     def listen(self, samples: np.ndarray) -> Tensor:
         """Values of G (24,) of a recording, 16 kHz mono."""
@@ -73,14 +72,12 @@ class Synthesis:
         laid = model.lay_out(read, plan, durations, n_frames)
         hidden = model.decode(laid, condition, torch.ones(1, n_frames, dtype=torch.bool))
         digits = torch.stack([part[0].argmax(-1) for part in model.logits(hidden)], -1).numpy().astype(np.uint8)
-        sounds = (phones != SILENCE) * durations
-        pitch = 5.0 + 0.4 * float((plan.pitch * sounds).sum() / sounds.sum().clamp(min=1))
         # The first rest is planned as long as it was learned, or else its end is spoken; most of it is not made to sound.
         begin = max(int(durations[0, 0]) - FIRST_REST, 0) // SUB
         ends = ((durations[0].cumsum(0).numpy() - SUB * begin) / FRAME_RATE).tolist()
         segments = [Segment(PHONES[p], a, b) for p, a, b in zip(score.phones.tolist(), [0.0, *ends], ends, strict=False)]
         assert score.words is not None
-        pieces = self._pieces(hidden, laid, condition, digits, begin, voice, change, pitch, seed)
+        pieces = self._pieces(hidden, laid, condition, digits, begin, voice, change, seed)
         return Utterance(tuple(segments), tuple(score.words.tolist()), pieces)
 
     @torch.inference_mode()
@@ -93,10 +90,9 @@ class Synthesis:
         begin: int,
         voice: Tensor,
         change: Change,
-        pitch: float,
         seed: int,
     ) -> Iterator[tuple[np.ndarray, Tokens]]:
-        """Sound and tokens of hidden frames (1, T, D) from `begin` on, in pieces. pitch: mean of the sentence, ln Hz."""
+        """Sound and tokens of hidden frames (1, T, D) from `begin` on, in pieces."""
         model, n_frames, size = self.model, hidden.shape[1], FIRST_PIECE
         reach = -(-model.reach(STEPS) // SUB)
         width = model.config.n_mels + 2
@@ -108,10 +104,8 @@ class Synthesis:
             expected, known = model.sharpen(hidden[:, a:b], laid[:, SUB * a : SUB * b], condition)
             frames = model.draw(expected, known, condition, noise[:, SUB * a : SUB * b], STEPS)
             frames = (frames * model.spread + model.mean)[:, SUB * (begin - a) : SUB * (end - a)]
-            acoustics = Acoustics(
-                1.0 + frames[..., :-2], 5.0 + 0.4 * frames[..., -2], ((frames[..., -1] + 1) / 2).clamp(0, 1)
-            )
-            samples, state = self.codec.vocoder(moved(acoustics, change, pitch), state)
+            envelope, pitch, voicing = 1.0 + frames[..., :-2], 5.0 + 0.4 * frames[..., -2], (frames[..., -1] + 1) / 2
+            samples, state = self.codec.vocoder(Acoustics(coloured(envelope, change), pitch, voicing.clamp(0, 1)), state)
             sound = bend(samples[0]).numpy()
             yield sound, self._tokens(digits[begin:end], voice, len(sound))
             begin, size = end, GROWTH * size
@@ -137,6 +131,7 @@ def _as_said(plan: Prosody, score: Score, words: Sequence[Word], change: Change,
         length[0, note] += FRAME_RATE * words[int(score.words[note - 1])].rest_s
     ends = length.cumsum(1).round()
     ends[0, -1] = SUB * torch.ceil(ends[0, -1] / SUB)
-    pitch = plan.pitch + accent * EMPHASIS.level * np.log(2) / 12 / 0.4
+    sounds = ends.diff(dim=1, prepend=torch.zeros(1, 1)) * (torch.from_numpy(score.phones) != SILENCE)
+    pitch = (planned(5.0 + 0.4 * plan.pitch, sounds, change) - 5.0) / 0.4 + accent * EMPHASIS.level * np.log(2) / 12 / 0.4
     energy = plan.energy + accent * EMPHASIS.energy / DB
     return Prosody(plan.durations, pitch, energy), ends.diff(dim=1, prepend=torch.zeros(1, 1)).long()
