@@ -1,8 +1,8 @@
 """What must not fail, whatever the network made: the last, small step on motion.
 
-A `Plan` is drawn from the sound and a seed alone: where lips rest, where they are sealed, blinks, gaze. `enforce` lays it
-on motion frame by frame, so it works on a window as on a whole film. Order: a steady head, start, bounds, rest, seal,
-blinks, gaze. Nothing here smooths the mouth.
+A `Plan` is drawn from the sound and a seed alone: where lips rest, where they are sealed, blinks, gaze, accents. `enforce`
+lays it on motion frame by frame, so it works on a window as on a whole film. Order: a steady head, start, accents, bounds,
+rest, seal, blinks, gaze. Nothing here smooths the mouth.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,9 +13,10 @@ import numpy as np
 
 from mien.emotion import CATEGORIES
 from mien.portrait import geometry
-from mien.portrait.controls import Controls
+from mien.portrait.controls import BROW_UP, Controls
 from mien.portrait.motion import CHANNELS, REGIONS, MotionSpace
 from mien.portrait.speech import Heard, runs_of
+from mien.portrait.tracking import BLENDSHAPES
 
 Gaze = Literal["human", "camera"]
 FRAME_S = 0.04
@@ -35,6 +36,11 @@ BLINK_TEMPO = {"angry": 0.65, "fearful": 1.35, "surprised": 0.7, "sad": 0.9, "ha
 GLANCE_RAD, GLANCE_S = 0.13, (0.35, 0.9)
 HEAD_COMPENSATION = 0.7  # share of a head turn that the eyes take back to stay with the viewer
 
+# Accents: what a voice stresses lifts the brows and nods the head, now and then and a little (a nod takes 0.17 s down and
+# 0.31 s back; brows rise with it). Stress is loudness above the mean of a second and a half about it.
+ACCENT_DB, ACCENT_GAP_S, ACCENT_SHARE = 3.0, 0.8, 0.7
+NOD_S, NOD_RAD, BROW_LIFT = (0.17, 0.31), 0.03, 0.35
+
 MIN_REST_S = 0.16
 START_S = 1.0  # a film starts in the picture's own pose and leaves it within this time
 STEADY = 0.8  # frames, spread of the kernel that takes the tremor out of the head
@@ -43,16 +49,18 @@ STEADY_REACH = 2  # frames it looks ahead
 
 @dataclass(frozen=True)
 class Plan:
-    """Per frame (T): rest and seal in [0, 1], blink (T, 2) factor on the lids, gaze (T, 2) radians, start (T,) in [0, 1]."""
+    """Per frame (T): rest and seal in [0, 1], blink (T, 2) factor on the lids, gaze (T, 2) radians, start (T,) and
+    accent (T,) in [0, 1]."""
 
     rest: np.ndarray
     seal: np.ndarray
     blink: np.ndarray
     gaze: np.ndarray
     start: np.ndarray
+    accent: np.ndarray
 
     def __getitem__(self, frames: slice) -> "Plan":
-        return Plan(*(getattr(self, name)[frames] for name in ("rest", "seal", "blink", "gaze", "start")))
+        return Plan(*(getattr(self, name)[frames] for name in ("rest", "seal", "blink", "gaze", "start", "accent")))
 
 
 def draw_plan(heard: Heard, emotion: np.ndarray, seed: int, gaze: Gaze = "human", blink: float = 1.0) -> Plan:
@@ -65,6 +73,7 @@ def draw_plan(heard: Heard, emotion: np.ndarray, seed: int, gaze: Gaze = "human"
         blink=blinks(frames, heard.silent, emotion, rng, blink),
         gaze=fixations(frames, heard.silent, rng) if gaze == "human" else np.zeros((frames, 2), np.float32),
         start=_minimum_jerk(1 - np.arange(frames) * FRAME_S / START_S),
+        accent=accents(heard.level_db, heard.silent, rng),
     )
 
 
@@ -83,6 +92,8 @@ def enforce(
     out = controls.face(values, space)
     out[:, :6] -= plan.start[:, None] * first_pose
     out[:, REGIONS["rotation"]] += controls.turn
+    out[:, 0] += NOD_RAD * controls.head * plan.accent
+    out[:, REGIONS["brows"]] += np.outer(plan.accent, _brow_lift(space))
     out = bounded(out, space, controls)
     out = sealed(out, np.maximum(plan.rest, plan.seal), space)
     out[:, REGIONS["lids"]] *= plan.blink
@@ -215,6 +226,36 @@ def fixations(frames: int, silent: np.ndarray, rng: np.random.Generator) -> np.n
     step = gaze.copy()  # a saccade takes 20-50 ms: half of it falls into the frame before
     step[:-1] += 0.5 * np.where(np.abs(np.diff(gaze, axis=0)).max(1, keepdims=True) > 0.03, np.diff(gaze, axis=0), 0)
     return step
+
+
+def accents(level_db: np.ndarray, silent: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Loudness (T,) to what the brows and the head make of the stressed ones: (T,) in [0, 1], smooth, mostly 0."""
+    frames = len(level_db)
+    out = np.zeros(frames, np.float32)
+    spoken = (silent < 0.5).astype(float)
+    about = np.ones(round(1.5 / FRAME_S))
+    mean = np.convolve(level_db * spoken, about)[len(about) // 2 :][:frames]
+    mean /= np.maximum(np.convolve(spoken, about)[len(about) // 2 :][:frames], 1)
+    stress = np.where(spoken > 0, np.convolve(level_db, np.ones(3) / 3, "same") - mean, 0)
+    down, back = (round(seconds / FRAME_S) for seconds in NOD_S)
+    nod = np.concatenate([_minimum_jerk(np.arange(1, down + 1) / down), _minimum_jerk(1 - np.arange(1, back + 1) / back)])
+    last = -frames
+    for i in range(1, frames - 1):
+        peak = stress[i] >= ACCENT_DB and stress[i - 1] < stress[i] >= stress[i + 1]
+        if not peak or (i - last) * FRAME_S < ACCENT_GAP_S:
+            continue
+        last = i
+        if rng.random() < ACCENT_SHARE:
+            first = max(i - down, 0)
+            span = slice(first, min(first + len(nod), frames))
+            out[span] = np.maximum(out[span], rng.uniform(0.5, 1) * nod[: span.stop - span.start])
+    return out
+
+
+def _brow_lift(space: MotionSpace) -> np.ndarray:
+    """What an accent adds to the brows' channels."""
+    shapes = np.array([[BROW_LIFT * BROW_UP.get(name, 0.0) for name in BLENDSHAPES]], np.float32)
+    return space.from_blendshapes(shapes)[0, REGIONS["brows"]]
 
 
 def gaze_on(values: np.ndarray, gaze: np.ndarray) -> np.ndarray:

@@ -33,12 +33,13 @@ class Heard:
     """A recording as the portrait needs it, T frames of 25 Hz.
 
     features: (T, A) for the animator. silent: (T,) in [0, 1], 1 where nobody speaks. closed: (T,) in [0, 1], 1 where
-    the sound can only be made with shut lips (p, b, m).
+    the sound can only be made with shut lips (p, b, m). level_db: (T,) loudness.
     """
 
     features: np.ndarray
     silent: np.ndarray
     closed: np.ndarray
+    level_db: np.ndarray
 
     def __len__(self) -> int:
         return len(self.features)
@@ -79,10 +80,10 @@ def hear(samples: np.ndarray, name: str, phones: "Iterable[Segment] | None" = No
     lag = TRACKER_LAG if name in LAGGING and len(samples) > TRACKER_LAG else 0
     features = speech_features(name)(samples[lag:])
     features = np.concatenate([features, np.repeat(features[-1:], len(front.posteriors) - len(features), 0)])
-    if phones is not None:
-        return Heard(features, *said(phones, len(features)))
     power = np.concatenate([(piece.reshape(-1, 640) ** 2).mean(1) for piece in _pieces(samples)])
-    return Heard(features, *_by_ear(front.posteriors_50hz, 10 * np.log10(power + 1e-10)))
+    level_db = 10 * np.log10(power + 1e-10)
+    told = said(phones, len(features)) if phones is not None else _by_ear(front.posteriors_50hz, level_db)
+    return Heard(features, *told, level_db)
 
 
 def hear_tokens(tokens: "Tokens", name: str = "codec", phones: "Iterable[Segment] | None" = None) -> Heard:
@@ -94,9 +95,8 @@ def hear_tokens(tokens: "Tokens", name: str = "codec", phones: "Iterable[Segment
         return hear(_codec().decode(tokens), name, phones)
     reading = _read(tokens)
     features = _token_features(reading)
-    if phones is not None:
-        return Heard(features, *said(phones, len(features)))
-    return Heard(features, *_by_ear(reading.posteriors_50hz, reading.level_db))
+    told = said(phones, len(features)) if phones is not None else _by_ear(reading.posteriors_50hz, reading.level_db)
+    return Heard(features, *told, reading.level_db)
 
 
 def said(phones: "Iterable[Segment]", frames: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from mien.portrait.controls import Controls
 from mien.portrait.guarantees import APERTURE, draw_plan, enforce, steadied
 from mien.portrait.motion import CHANNELS, REGIONS, load_space
 from mien.portrait.speech import Heard, hear
+from mien.portrait.tracking import BLENDSHAPES
 
 T = 1500
 
@@ -21,7 +22,10 @@ def heard() -> Heard:
     silent, closed = np.zeros(T, np.float32), np.zeros(T, np.float32)
     silent[:20] = silent[400:450] = silent[1480:] = 1
     closed[100::37] = 1
-    return Heard(np.zeros((T, 3), np.float32), silent, closed)
+    level = np.where(silent > 0, -70.0, -25.0)
+    for i in range(200, T - 60, 60):
+        level[i - 1 : i + 2] += 8 * (silent[i] == 0)
+    return Heard(np.zeros((T, 3), np.float32), silent, closed, level)
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +104,13 @@ def test_the_head_is_steadied_across_windows_and_the_mouth_is_left_alone(wild):
 def test_silence_is_heard_as_silence():
     heard = hear(np.zeros(16000, np.float32), "mel")
     assert len(heard) == 25 and heard.silent.min() == 1 and not heard.closed.any()
+
+
+def test_stress_lifts_brows_and_nods_now_and_then(space, heard):
+    calm = np.zeros((T, CHANNELS), np.float32)
+    plan = draw_plan(heard, np.zeros((T, 8), np.float32), seed=3, gaze="camera")
+    stressed, struck = [i for i in range(200, T - 60, 60) if not heard.silent[i]], plan.accent > 0
+    share = np.mean([struck[i] for i in stressed])
+    assert 0.4 < share < 1 and struck.mean() < 0.25 and not struck[:190].any() and np.abs(np.diff(plan.accent)).max() < 0.4
+    shapes = space.to_blendshapes(enforce(calm, plan, space, calm[0, :6]))[:, BLENDSHAPES.index("browInnerUp")]
+    assert shapes[plan.accent > 0.45].mean() > shapes[~struck].mean() + 0.05
