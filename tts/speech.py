@@ -110,6 +110,7 @@ class Narrator:
 
     def __init__(self, engine: Engine | str | Path = "mien"):
         self.engine = load_engine(engine) if isinstance(engine, str | Path) else engine
+        read_text("ready")  # opens the dictionary: better now than before the first word
 
     @property
     def voices(self) -> tuple[str, ...]:
