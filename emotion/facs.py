@@ -31,27 +31,27 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "neutral": Recipe({}),
     "happy": Recipe(
-        {"mouthSmile": 1.1, "cheekSquint": 1.1, "eyeSquint": 0.4, "mouthDimple": 0.2, "mouthUpperUp": 0.3,
+        {"mouthSmile": 1.35, "cheekSquint": 1.0, "eyeSquint": 0.4, "mouthDimple": 0.4, "mouthUpperUp": 0.4,
          "mouthLowerDown": 0.3, "jawOpen": 0.15, "browOuterUp": 0.3},
         pitch=-0.02, gain=1.15, units="6+12+25",
     ),
     "sad": Recipe(
-        {"browInnerUp": 2.0, "browDown": 0.55, "mouthFrown": 1.3, "mouthShrugLower": 0.15, "mouthPress": 0.3,
+        {"browInnerUp": 2.0, "browDown": 0.1, "mouthFrown": 1.3, "mouthShrugLower": 0.15, "mouthPress": 0.3,
          "mouthStretch": 0.3, "eyeSquint": 0.8, "eyeLookDown": 0.45},
         pitch=0.06, roll=0.03, gain=0.6, units="1+4+7+15+17",
     ),
     "angry": Recipe(
-        {"browDown": 2.0, "eyeWide": 0.7, "noseSneer": 1.6, "cheekSquint": 0.2, "mouthUpperUp": 0.9, "mouthLowerDown": 0.9,
+        {"browDown": 2.0, "eyeWide": 0.7, "noseSneer": 1.4, "cheekSquint": 0.2, "mouthUpperUp": 0.7, "mouthLowerDown": 0.9,
          "jawOpen": 0.3, "mouthStretch": 0.4, "mouthFrown": 0.15},
         pitch=0.05, lean=0.03, gain=1.3, units="4+5+7+10+16+25",
     ),
     "fearful": Recipe(
-        {"browInnerUp": 1.8, "browDown": 0.75, "browOuterUp": 0.25, "eyeWide": 1.2, "mouthStretch": 1.3, "mouthFrown": 0.6,
+        {"browInnerUp": 1.8, "browDown": 0.25, "browOuterUp": 0.4, "eyeWide": 1.4, "mouthStretch": 1.3, "mouthFrown": 0.6,
          "mouthLowerDown": 0.9, "mouthUpperUp": 0.2, "jawOpen": 0.4},
         pitch=-0.03, lean=-0.02, gain=1.1, units="1+2+4+5+20+25",
     ),
     "disgusted": Recipe(
-        {"noseSneer": 1.7, "mouthUpperUp": 0.9, "browDown": 1.1, "eyeSquint": 1.0, "cheekSquint": 1.2,
+        {"noseSneer": 1.5, "mouthUpperUp": 0.8, "browDown": 1.0, "eyeSquint": 0.9, "cheekSquint": 1.0,
          "mouthShrugLower": 0.5, "mouthShrugUpper": 0.2, "mouthFrown": 0.3, "mouthStretch": 0.25, "mouthLowerDown": 0.2},
         pitch=-0.04, roll=-0.03, lean=-0.02, units="9+10+17",
     ),
