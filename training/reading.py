@@ -43,10 +43,11 @@ class Coded:
 
 
 def code_speech(shards: Path, codec: Codec, hours: float, news: Callable[[str], None] = print) -> Coded:
-    """Encode prepared speech, drawn clip by clip, or read what was encoded (reading-<codec>.npz in the shards)."""
-    path = shards / f"reading-{codec.config.name}.npy"
+    """Encode prepared speech, drawn clip by clip, or read what was encoded (.reading-<codec>.npz beside the shards)."""
+    path = shards / f".reading-{codec.config.name}.npz"  # hidden: it is no shard
     if path.is_file():
-        return Coded(**np.load(path, allow_pickle=True).item())
+        with np.load(path) as data:
+            return Coded(**data)
     clips = load_clips(shards)
     left = {"train": 3600 * hours, "val": 180 * hours}
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -66,7 +67,7 @@ def code_speech(shards: Path, codec: Codec, hours: float, news: Callable[[str], 
             news(f"{len(rows)} recordings encoded, {left['train'] / 3600:.2f} h to go")
     digits, sketch, labels = (np.concatenate(column) for column in zip(*rows, strict=True))
     coded = Coded(digits, sketch, labels, np.array([len(row[0]) for row in rows]), np.array(splits))
-    np.save(path, coded.__dict__, allow_pickle=True)  # pyright: ignore[reportArgumentType]
+    np.savez(path, **coded.__dict__)
     return coded
 
 
@@ -89,7 +90,7 @@ class ReadingTask:
         rows = []
         for clip in rng.choice(self.train, size, p=share / share.sum()):
             begin = self.starts[clip] + rng.integers(0, max(self.coded.sizes[clip] - frames, 0) + 1)
-            rows.append(np.minimum(np.arange(begin, begin + frames), len(self.coded.digits) - 1))
+            rows.append(np.minimum(begin + np.arange(frames), len(self.coded.digits) - 1))
         at = np.stack(rows)
         return {
             "digits": torch.from_numpy(self.coded.digits[at].astype(np.int64)),
