@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from mien import checkpoints
 from mien.emotion import CATEGORIES
 from mien.media import load_sound
 from mien.tts import synthesis
 from mien.tts.feeling import FEELINGS, change_of, coloured, planned
-from mien.tts.speech import BREATH, Narrator, breaths, joined
+from mien.tts.speech import BREATH, Narrator, breaths, joined, load_narrator
 from mien.tts.subtitles import as_written, lines, srt, vtt
 from mien.tts.text import read_text
 from mien.tts.voices import VOICES, named
@@ -99,6 +100,8 @@ def test_the_text_itself_stands_in_the_subtitles():
     words = read_text(text)
     written = as_written(text, words)
     assert "".join(written).strip() == 'He paid $5.50 for "it", she said. Well-known & <old>.'
+    french = "Est-ce vrai ? Oui !"
+    assert as_written(french, read_text(french))[-2:] == ["vrai ? ", "Oui !"]
     times = [(word.text, 0.4 * n, 0.4 * n + 0.4) for n, word in enumerate(words)]
     cues = list(lines(times, written))
     assert [line for line, _, _ in cues][-1] == "Well-known & <old>."
@@ -113,6 +116,15 @@ def test_named_voices_are_blended_from_what_is_stored():
     )
     assert len({voice.name for voice in VOICES}) == 12
     assert all(sum(voice.learned_from.values()) == pytest.approx(1) for voice in VOICES)
+
+
+def test_the_shipped_synthesiser_has_every_voice():
+    if "tts-en" not in {entry.name for entry in checkpoints.index()}:
+        pytest.skip("the weights tts-en are not shipped yet")
+    narrator = load_narrator()
+    assert list(narrator.voices)[: len(VOICES)] == [voice.name for voice in VOICES]
+    speech = narrator.speak("Good morning to you all.")
+    assert 1 < speech.duration_s < 4 and 0.01 < np.sqrt(np.mean(speech.samples**2)) < 0.2
 
 
 def test_feelings_move_pitch_and_loudness_by_as_much_as_they_are_felt():

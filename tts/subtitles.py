@@ -11,6 +11,7 @@ Times = tuple[str, float, float]  # what is said, from when to when, seconds
 LONGEST, LONGEST_S = 84, 6.0  # characters (two lines of 42) and seconds of one subtitle
 REST_S = 0.6  # after which a new one begins
 ENDS = re.compile(r"[.?!…][\"'”’)\]]*\s*$")
+TAIL = re.compile(r"\S*(?: [?!:;»]+)?\s?")  # of what stands between words: French sets its signs apart
 BREAKS = re.compile(r"[,;:—][\"'”’)\]]*\s*$")
 
 
@@ -25,10 +26,10 @@ def as_written(text: str, words: Sequence[Word]) -> list[str]:
             continue
         after = next((w.span[0] for w in words[n + 1 :] if w.span != word.span), len(text))
         gap = re.sub(r"\s+", " ", MARK.sub("", text[end : max(after, end)]).replace("*", ""))
-        stays, space, goes = gap.partition(" ")
+        stays = TAIL.match(gap)[0] if after < len(text) else gap  # pyright: ignore[reportOptionalSubscript]
         shown = MARK.sub("", text[start:end]).replace("*", "")
-        out.append(before + shown + stays + space)
-        before = goes.lstrip()
+        out.append(before + shown + stays)
+        before = gap[len(stays) :].lstrip()
     return out
 
 
