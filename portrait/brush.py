@@ -27,8 +27,9 @@ class Brush:
         cv2.setRNGSeed(0)  # the same picture, the same palette
         stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 8, 1.0)
         _, kind, palette = cv2.kmeans(seen, COLOURS, np.zeros((0, 1), np.int32), stop, 1, cv2.KMEANS_PP_CENTERS)
-        off = float(np.median(np.linalg.norm(seen - palette[kind[:, 0]], axis=1)))
-        self.palette = palette[np.bincount(kind[:, 0], minlength=COLOURS) > LEAST_SHARE * len(seen)]
+        kind = kind[:, 0].astype(int)
+        off = float(np.median(np.linalg.norm(seen - palette[kind], axis=1)))
+        self.palette = palette[np.bincount(kind, minlength=COLOURS) > LEAST_SHARE * len(seen)]
         self.flat = 1 - float(smoothstep((off / spread - FLAT) / (SHADED - FLAT)))
 
     def draw(self, colours: np.ndarray) -> np.ndarray:
