@@ -212,10 +212,11 @@ def speak(
     json: Annotated[bool, typer.Option("--json", help="Print one object: words and phones with their times, RTF.")] = False,
     engine: Annotated[str, typer.Option(help=ENGINE_HELP)] = "mien",
 ) -> None:
-    """Say a text, of any length, into a sound file.
+    r"""Say a text, of any length, into a sound file.
 
-    Marks: [pause 0.5] rests, *so* emphasises, [happy] … [/happy] sets a feeling. A voice from a recording is somebody's own:
-    use it only with their consent, and say that the speech was made.
+    Marks: \[pause 0.5] rests, *so* emphasises, \[happy] … \[/happy] sets a feeling.
+
+    A voice from a recording is somebody's own: use it only with their consent, and say that the speech was made.
     """
     from mien.media.files import check_writable
     from mien.media.sound import WRITES
