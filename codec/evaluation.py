@@ -81,7 +81,7 @@ def read_clips(
         if not row.get("file"):
             raise ValueError(f"A list of {folder} has no column 'file': name each sound there, from the list's folder.")
         path = folder / row["file"]
-        if split and row.get("split") not in (split, None) or corpora and row.get("corpus") not in corpora:
+        if split and row.get("split") not in (split, None) or corpora and (row.get("corpus") or "") not in corpora:
             continue
         if (shortest_s > 0 or longest_s < float("inf")) and not shortest_s <= _duration_s(path, row) <= longest_s:
             continue

@@ -333,7 +333,8 @@ def _means(rows: Sequence[Row]) -> Row:
 
 def _monotone(rows: Sequence[Row], feeling: str) -> dict[str, bool]:
     wanted = {"spread": FEELINGS[feeling].spread, "energy": FEELINGS[feeling].energy}
-    return {name: bool((np.diff([row[name] for row in rows]) * np.sign(way) > 0).all()) for name, way in wanted.items()}
+    courses = {name: [row.get(name, np.nan) for row in rows] for name in wanted}  # none where nothing is voiced
+    return {name: bool((np.diff(courses[name]) * np.sign(way) > 0).all()) for name, way in wanted.items()}
 
 
 # -- showing -----------------------------------------------------------------------------------------------------------
