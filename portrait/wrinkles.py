@@ -162,6 +162,7 @@ class Wrinkles:
             light -= self.depth * depth * _stroke(light.shape, line, width)
             if soft:
                 light -= soft * self.depth * depth * _stroke(light.shape, line, BROAD * width)
+            if ridge:
                 beside = np.gradient(line, axis=0)[:, ::-1] * (1, -1)
                 beside *= 2.2 * width / np.maximum(np.linalg.norm(beside, axis=1, keepdims=True), 1e-6)
                 aim = (self.top if towards is None else towards) - (x0, y0) - line
