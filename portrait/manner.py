@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -140,7 +141,7 @@ class Manner:
 
     def save(self, path: str | Path) -> None:
         """Write a file of about 6 kB, .npz."""
-        half = {name: np.asarray(getattr(self, name), np.float16) for name in self.__dataclass_fields__}
+        half: dict[str, Any] = {name: np.asarray(getattr(self, name), np.float16) for name in self.__dataclass_fields__}
         with written_beside(path, (".npz",)) as part, part.open("wb") as file:
             np.savez_compressed(file, **half)
 
@@ -149,12 +150,13 @@ class Manner:
         """Read what `save` wrote; None for anything else, such as a take."""
         try:
             with np.load(path) as data:
-                fields = {name: data[name].astype(np.float32) for name in cls.__dataclass_fields__}
+                arrays = {name: data[name].astype(np.float32) for name in cls.__dataclass_fields__}
         except FileNotFoundError:
             raise
         except Exception:  # numpy says that a file is none of ours in many ways
             return None
-        return cls(**{name: value if value.ndim else float(value) for name, value in fields.items()})
+        fields: dict[str, Any] = {name: array if array.ndim else float(array) for name, array in arrays.items()}
+        return cls(**fields)
 
 
 class Bands:

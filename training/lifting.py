@@ -267,7 +267,8 @@ class LiftingTask:
                 for name, numbers in (("style", reader.style(lifted)), ("emotion", reader.emotion(lifted))):
                     told[name].append(numbers)
         who = torch.arange(len(people)).repeat_interleave(draws)
-        return {f"{name}_names": _named(*parts, who) for name, parts in told.items()} | {"chance": 1 / len(people)}
+        named = {f"{name}_names": _named(early, late, who) for name, (early, late) in told.items()}
+        return named | {"chance": 1 / len(people)}
 
     def part(self, rng: np.random.Generator, clips: list[int], late: bool) -> tuple[int, int]:
         """A stretch as (clip, start) of the one or the other part of somebody's film."""
