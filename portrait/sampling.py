@@ -23,7 +23,7 @@ class Guidance:
     audio: on the mouth; other regions get at most 1.25, beyond which heads and brows twitch. emotion, style: everywhere.
     """
 
-    audio: float = 1.5
+    audio: float = 1.25
     emotion: float = 1.0
     style: float = 1.0
 

@@ -21,8 +21,6 @@ LEAD = 2  # half frames (40 ms) by which lips that a rule shuts are ahead of the
 CERTAIN = 0.45  # mean odds a closure must have: lips that shut in a vowel are worse than a p that is left to the network
 STILL_FRAMES = 7  # of hardly any sound are a pause
 LEAST_PAUSE = 4  # half frames of silence between known phones that are a pause; shorter ones belong to a stop
-LAGGING = ("mel", "front")  # features of animators that learned from films as they were tracked,
-TRACKER_LAG = 256  # samples late, about 0.4 frame: their sound is heard that much earlier
 BURST = 0.7  # share of p and b that passes before the lips part
 HELD = 2  # whole frames at the least for which lips stay shut: of one, a viewer sees lips that nearly met
 PARTLY = 0.6  # how shut lips are in a frame that is half closure
@@ -77,9 +75,7 @@ def hear(samples: np.ndarray, name: str, phones: "Iterable[Segment] | None" = No
     phones: what is said and when, where that is known: lips then shut and rest by it and not by ear.
     """
     front = _front().features(samples)
-    lag = TRACKER_LAG if name in LAGGING and len(samples) > TRACKER_LAG else 0
-    features = speech_features(name)(samples[lag:])
-    features = np.concatenate([features, np.repeat(features[-1:], len(front.posteriors) - len(features), 0)])
+    features = _front_features(front, samples) if name == "front" else speech_features(name)(samples)
     power = np.concatenate([(piece.reshape(-1, 640) ** 2).mean(1) for piece in _pieces(samples)])
     level_db = 10 * np.log10(power + 1e-10)
     told = said(phones, len(features)) if phones is not None else _by_ear(front.posteriors_50hz, level_db)
