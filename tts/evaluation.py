@@ -376,7 +376,7 @@ def plot(said: Mapping[str, Speech], path: Path) -> None:
         track = TOOLS["f0"][1]()
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"a plot needs {error.name}: {install('eval')}.") from error
-    figure = Figure(figsize=(9, 1.9 * len(said)), dpi=90, layout="constrained")
+    figure = Figure(figsize=(8, 1.6 * len(said)), dpi=75, layout="constrained")
     FigureCanvasAgg(figure)
     longest = max(speech.duration_s for speech in said.values())
     for axes, (title, speech) in zip(figure.subplots(len(said), 1, squeeze=False)[:, 0], said.items(), strict=True):
