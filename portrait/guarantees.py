@@ -42,6 +42,7 @@ ACCENT_DB, ACCENT_GAP_S, ACCENT_SHARE = 3.0, 0.8, 0.7
 NOD_S, NOD_RAD, BROW_LIFT = (0.17, 0.31), 0.03, 0.35
 
 MIN_REST_S = 0.16
+PRESS = 0.02  # IOD by which lips press on one another at p, b and m
 START_S = 1.0  # a film starts in the picture's own pose and leaves it within this time
 STEADY = 0.8  # frames, spread of the kernel that takes the tremor out of the head
 STEADY_REACH = 2  # frames it looks ahead
@@ -95,7 +96,7 @@ def enforce(
     out[:, 0] += NOD_RAD * controls.head * plan.accent
     out[:, REGIONS["brows"]] += np.outer(plan.accent, _brow_lift(space))
     out = bounded(out, space, controls)
-    out = sealed(out, np.maximum(plan.rest, plan.seal), space)
+    out = sealed(sealed(out, plan.rest, space), plan.seal, space, PRESS)
     out[:, REGIONS["lids"]] *= plan.blink
     out[:, REGIONS["gaze"]] = gaze_on(out, plan.gaze + controls.look)
     return out
@@ -170,17 +171,18 @@ def resting(silent: np.ndarray) -> np.ndarray:
     return rest
 
 
-def sealed(values: np.ndarray, amount: np.ndarray, space: MotionSpace) -> np.ndarray:
+def sealed(values: np.ndarray, amount: np.ndarray, space: MotionSpace, press: float = 0.0) -> np.ndarray:
     """Close the lips by an amount (T,) in [0, 1] with the most natural (least-norm) change of the mouth.
 
-    All nine gaps between the inner lips are closed at once; what smiles goes on smiling.
+    All nine gaps between the inner lips are closed at once; what smiles goes on smiling. press: IOD by which lips go on
+    after they have met, as soft ones do: without it a dark crease between them is seen as open.
     """
     mouth = REGIONS["mouth"]
     gaps = geometry.lip_gap(space.bases[mouth.start - 10 : mouth.stop - 10]).T  # (9, mouth channels)
     gap = geometry.lip_gap(space.expression(values))  # (T, 9)
     spread = space.std[mouth] ** 2  # least norm in units of what real mouths do
     gram = (gaps * spread) @ gaps.T
-    step = np.linalg.solve(gram + 1e-4 * np.trace(gram) / 9 * np.eye(9), np.maximum(gap, 0).T).T @ (gaps * spread)
+    step = np.linalg.solve(gram + 1e-4 * np.trace(gram) / 9 * np.eye(9), np.maximum(gap + press, 0).T).T @ (gaps * spread)
     out = values.copy()
     out[:, mouth] -= amount[:, None] * step
     return out
