@@ -242,6 +242,8 @@ def _try(
     samples = sound.mono(16000)
     count = -(-len(samples) // 640)
     picture = next(iter(read_frames(clip.path)))
+    if not tracker.detect(picture):  # such as one that is faded to black: what is drawn from it could not be judged
+        return "the judge finds no face in its first frame"
     try:
         stage = prepare(picture)
         source = Likeness(picture, stage.face.landmarks)
